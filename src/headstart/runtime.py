@@ -1,0 +1,60 @@
+"""The machine: seed, threads, device, versions. Nothing here runs at import."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+__all__ = ["configure", "machine", "offline", "thread_count", "versions"]
+
+REPORTED = ("headstart", "torch", "timm", "transformers", "numpy", "scipy", "scikit-learn", "pillow", "tokenizers", "safetensors")
+
+
+def thread_count() -> int:
+    """CPU threads this process may use: ``HEADSTART_THREADS``, else the cores it is allowed on."""
+    asked = os.environ.get("HEADSTART_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
+
+
+def offline() -> bool:
+    """Whether the user forbade the network (``HF_HUB_OFFLINE`` or ``HEADSTART_OFFLINE``)."""
+    return any(os.environ.get(name, "").lower() in {"1", "true", "yes", "on"} for name in ("HF_HUB_OFFLINE", "HEADSTART_OFFLINE"))
+
+
+def configure(seed: int) -> None:
+    """Seeds torch, fixes its thread count and flushes denormals (they slow CPU training several-fold)."""
+    import torch
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(thread_count())
+    torch.set_flush_denormal(True)
+
+
+def versions() -> dict[str, str]:
+    """Package -> installed version, for the packages that can change a result."""
+    found = {"python": platform.python_version()}
+    for name in REPORTED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def processor() -> str:
+    """The processor's own name, such as ``AMD EPYC``, with the vector units that decide speed."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as stream:
+            lines = dict(line.split(":", 1) for line in stream.read().split("\n\n")[0].splitlines() if ":" in line)
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = {key.strip(): value.strip() for key, value in lines.items()}
+    units = [unit for unit in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if unit in facts.get("flags", "").split()]
+    return f"{facts.get('model name', platform.machine())} ({', '.join(units) or 'no wide vectors'})"
+
+
+def machine() -> dict[str, str | int]:
+    """What decides speed and the last bits of results on this machine."""
+    return {"system": f"{platform.system()} {platform.machine()}", "processor": processor(), "threads": thread_count()}
+

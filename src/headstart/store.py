@@ -1,0 +1,264 @@
+"""The run folder: atomic writes, a step cache, one writer at a time.
+
+A step's result is stored under a hash of everything that decides it, so resume, cache and
+report are one mechanism. Results are JSON plus safetensors, never pickle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from headstart import types
+from headstart.errors import ResourceError, UsageError
+
+__all__ = ["Run", "cache_folder", "decode", "encode", "fingerprint", "sha256_file", "write_atomic", "write_json"]
+
+Result = TypeVar("Result")
+FORMAT = 1
+"""Version of the run folder's layout; a change that old runs cannot be read with raises it."""
+
+
+def cache_folder() -> Path:
+    """Where embeddings and converted weights are kept: ``HEADSTART_CACHE``, else the XDG cache folder."""
+    named = os.environ.get("HEADSTART_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(named) if named else base / "headstart"
+
+
+@contextlib.contextmanager
+def full_disk_named(path: Path, needed: int | None = None) -> Iterator[None]:
+    """Turns "no space left" into a `ResourceError` that names bytes needed and free."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        free = shutil.disk_usage(path.parent).free
+        wanted = f"{needed:,} bytes needed" if needed else "more space needed"
+        raise ResourceError(
+            f"disk full while writing {path}: {wanted}, {free:,} free. "
+            "Free some space and run the same command again; finished steps are kept."
+        ) from error
+
+
+@contextlib.contextmanager
+def write_atomic(path: Path) -> Iterator[Path]:
+    """Yields a temporary path in the same folder; on success it is flushed to disk and renamed to ``path``.
+
+    A reader, or a process killed at any point, sees the old file or the new one, never a part.
+
+    Raises:
+        ResourceError: If the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        with full_disk_named(path):
+            yield temporary
+            _sync(temporary)
+            temporary.replace(path)
+            _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes plain JSON atomically, keys sorted."""
+    with write_atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """A record as plain JSON; its arrays are put into ``arrays`` under the names the JSON refers to."""
+    if isinstance(value, np.ndarray):
+        name = f"a{len(arrays)}"
+        arrays[name] = np.ascontiguousarray(value)
+        return {"__array__": name}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: encode(getattr(value, f.name), arrays) for f in dataclasses.fields(value)}
+        return {"__record__": type(value).__name__, **fields}
+    if isinstance(value, Mapping):
+        return {str(key): encode(item, arrays) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [encode(item, arrays) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return {"__float__": repr(value)}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be stored in a run")
+
+
+def decode(tree: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """The inverse of `encode`; lists come back as tuples, records only as classes of `headstart.types`."""
+    if isinstance(tree, list):
+        return tuple(decode(item, arrays) for item in tree)
+    if not isinstance(tree, dict):
+        return tree
+    if "__array__" in tree:
+        return arrays[tree["__array__"]]
+    if "__float__" in tree:
+        return float(tree["__float__"])
+    items = {key: decode(item, arrays) for key, item in tree.items() if key != "__record__"}
+    name = tree.get("__record__")
+    if name is None:
+        return items
+    if name not in types.__all__:
+        raise ValueError(f"unknown record '{name}'")
+    return getattr(types, name)(**items)
+
+
+def fingerprint(*values: Any) -> str:
+    """SHA-256 over values: anything `encode` takes, or objects with a ``fingerprint`` of their own."""
+    sha = hashlib.sha256()
+    for value in values:
+        own = getattr(value, "fingerprint", None)
+        if isinstance(own, str):
+            sha.update(own.encode() + b"\0")
+            continue
+        arrays: dict[str, np.ndarray] = {}
+        tree = encode(value, arrays)
+        sha.update(json.dumps(tree, sort_keys=True).encode() + b"\0")
+        for array in arrays.values():
+            sha.update(str((array.dtype.str, array.shape)).encode() + array.tobytes())
+    return sha.hexdigest()
+
+
+class Run:
+    """The folder of one ``fit``. One process writes at a time; the lock goes with the process.
+
+    Layout: ``run.json`` (format, command, versions), ``steps/NAME.json`` and
+    ``steps/NAME.safetensors`` (results), ``bundle/``, ``report.html``.
+
+    Raises:
+        UsageError: If the folder holds something else, or another process is writing to it.
+    """
+
+    def __init__(self, folder: Path, on_step: Callable[[str, float | None], None] | None = None) -> None:
+        self.folder = folder
+        self.seconds: dict[str, float] = {}
+        """Step -> seconds in this process; a reused step costs what reading it cost."""
+        self.reused: set[str] = set()
+        self._on_step = on_step or (lambda name, seconds: None)
+        self._claim()
+        self._lock = self._take_lock()
+
+    def _claim(self) -> None:
+        marker = self.folder / "run.json"
+        if marker.is_file():
+            found = json.loads(marker.read_text("utf-8")).get("format")
+            if found != FORMAT:
+                raise UsageError(f"{self.folder} is a run of format {found}, this version reads {FORMAT}. Choose another --out.")
+            return
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            raise UsageError(f"{self.folder} exists and is not a run folder. Choose another --out, or remove it.")
+        write_json(marker, {"format": FORMAT})
+
+    def _take_lock(self) -> Any:
+        import fcntl
+
+        stream = (self.folder / ".lock").open("w")
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.close()
+            raise UsageError(f"another process is writing to {self.folder}. Wait for it, or choose another --out.") from None
+        return stream
+
+    def close(self) -> None:
+        """Gives the folder free for another process."""
+        self._lock.close()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def describe(self, **facts: Any) -> None:
+        """Adds facts (command, configuration, versions) to ``run.json``."""
+        marker = self.folder / "run.json"
+        write_json(marker, {**json.loads(marker.read_text("utf-8")), **facts})
+
+    def step(self, name: str, function: Callable[..., Result], *inputs: Any, given: tuple[Any, ...] = ()) -> Result:
+        """The result of ``function(*inputs)``, stored; read back when every input is unchanged.
+
+        Args:
+            name: The step's name and file name.
+            function: Its work; must depend on nothing but its inputs.
+            inputs: What decides the result; hashed.
+            given: Further arguments that do not decide the result (caches, progress); not hashed.
+        """
+        from headstart import __version__
+
+        begin = time.perf_counter()
+        self._on_step(name, None)
+        key = fingerprint(name, __version__, f"{function.__module__}.{function.__qualname__}", *inputs)
+        result, stored = self._read(name, key)
+        if stored:
+            self.reused.add(name)
+        else:
+            result = function(*inputs, *given)
+            self._write(name, key, result)
+        self.seconds[name] = time.perf_counter() - begin
+        self._on_step(name, self.seconds[name])
+        return result  # type: ignore[no-any-return]
+
+    def _read(self, name: str, key: str) -> tuple[Any, bool]:
+        from safetensors.numpy import load_file
+
+        path = self.folder / "steps" / f"{name}.json"
+        try:
+            stored = json.loads(path.read_text("utf-8"))
+            if stored["key"] != key:
+                return None, False
+            arrays = load_file(path.with_suffix(f".{key[:12]}.safetensors")) if stored["arrays"] else {}
+            return decode(stored["result"], arrays), True
+        except (OSError, ValueError, KeyError, TypeError):
+            return None, False
+
+    def _write(self, name: str, key: str, result: Any) -> None:
+        from safetensors.numpy import save_file
+
+        arrays: dict[str, np.ndarray] = {}
+        tree = encode(result, arrays)
+        path = self.folder / "steps" / f"{name}.json"
+        if arrays:
+            with write_atomic(path.with_suffix(f".{key[:12]}.safetensors")) as temporary:
+                save_file(arrays, temporary)
+        write_json(path, {"key": key, "arrays": bool(arrays), "result": tree})
+        for stale in path.parent.glob(f"{name}.*.safetensors"):
+            if key[:12] not in stale.name:
+                stale.unlink(missing_ok=True)
