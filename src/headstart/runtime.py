@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-__all__ = ["configure", "machine", "offline", "thread_count", "versions"]
+__all__ = ["configure", "device", "fast_bfloat16", "machine", "offline", "processor", "thread_count", "versions"]
 
 REPORTED = ("headstart", "torch", "timm", "transformers", "numpy", "scipy", "scikit-learn", "pillow", "tokenizers", "safetensors")
 
@@ -31,6 +33,26 @@ def configure(seed: int) -> None:
     torch.set_flush_denormal(True)
 
 
+@cache
+def device() -> str:
+    """``HEADSTART_DEVICE``, else ``cuda`` or ``mps`` where torch can use it, else ``cpu``.
+
+    torch is asked only where the system shows signs of an accelerator: importing it takes seconds.
+    """
+    asked = os.environ.get("HEADSTART_DEVICE")
+    if asked:
+        return asked
+    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    if not apple and not any(Path(sign).exists() for sign in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")):
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if apple and torch.backends.mps.is_available() else "cpu"
+
+
+@cache
 def versions() -> dict[str, str]:
     """Package -> installed version, for the packages that can change a result."""
     found = {"python": platform.python_version()}
@@ -42,6 +64,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def processor() -> str:
     """The processor's own name, such as ``AMD EPYC``, with the vector units that decide speed."""
     try:
@@ -52,6 +75,11 @@ def processor() -> str:
     facts = {key.strip(): value.strip() for key, value in lines.items()}
     units = [unit for unit in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if unit in facts.get("flags", "").split()]
     return f"{facts.get('model name', platform.machine())} ({', '.join(units) or 'no wide vectors'})"
+
+
+def fast_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
+    return device() == "cuda" or "_bf16" in processor()
 
 
 def machine() -> dict[str, str | int]:

@@ -24,7 +24,7 @@ import numpy as np
 from headstart import types
 from headstart.errors import ResourceError, UsageError
 
-__all__ = ["Run", "cache_folder", "decode", "encode", "fingerprint", "sha256_file", "write_atomic", "write_json"]
+__all__ = ["Run", "cache_folder", "decode", "encode", "fingerprint", "read_step", "sha256_file", "write_atomic", "write_json"]
 
 Result = TypeVar("Result")
 FORMAT = 1
@@ -156,6 +156,26 @@ def fingerprint(*values: Any) -> str:
     return sha.hexdigest()
 
 
+def _stored(folder: Path, name: str, key: str | None) -> tuple[Any, bool]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = folder / "steps" / f"{name}.json"
+    try:
+        stored = json.loads(path.read_text("utf-8"))
+        if key is not None and stored["key"] != key:
+            return None, False
+        arrays = load_file(path.with_suffix(f".{stored['key'][:12]}.safetensors")) if stored["arrays"] else {}
+        return decode(stored["result"], arrays), True
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
+        return None, False
+
+
+def read_step(folder: Path, name: str) -> Any | None:
+    """The stored result of a finished step, for readers of a run; None where it is missing or damaged."""
+    return _stored(folder, name, None)[0]
+
+
 class Run:
     """The folder of one ``fit``. One process writes at a time; the lock goes with the process.
 
@@ -212,7 +232,24 @@ class Run:
         marker = self.folder / "run.json"
         write_json(marker, {**json.loads(marker.read_text("utf-8")), **facts})
 
-    def step(self, name: str, function: Callable[..., Result], *inputs: Any, given: tuple[Any, ...] = ()) -> Result:
+    def always(self, name: str, function: Callable[[], Result], kept: Callable[[Result], Any]) -> Result:
+        """The result of ``function()``, which looks at the world and so always runs; ``kept`` of it is stored."""
+        begin = time.perf_counter()
+        self._on_step(name, None)
+        result = function()
+        self._write(name, "always", kept(result))
+        self.seconds[name] = time.perf_counter() - begin
+        self._on_step(name, self.seconds[name])
+        return result
+
+    def step(
+        self,
+        name: str,
+        function: Callable[..., Result],
+        *inputs: Any,
+        given: tuple[Any, ...] = (),
+        made: tuple[Path, ...] = (),
+    ) -> Result:
         """The result of ``function(*inputs)``, stored; read back when every input is unchanged.
 
         Args:
@@ -220,6 +257,7 @@ class Run:
             function: Its work; must depend on nothing but its inputs.
             inputs: What decides the result; hashed.
             given: Further arguments that do not decide the result (caches, progress); not hashed.
+            made: Files that the step leaves in the run; where one is gone, the step runs again.
         """
         from headstart import __version__
 
@@ -227,7 +265,7 @@ class Run:
         self._on_step(name, None)
         key = fingerprint(name, __version__, f"{function.__module__}.{function.__qualname__}", *inputs)
         result, stored = self._read(name, key)
-        if stored:
+        if stored and all(path.exists() for path in made):
             self.reused.add(name)
         else:
             result = function(*inputs, *given)
@@ -237,17 +275,7 @@ class Run:
         return result  # type: ignore[no-any-return]
 
     def _read(self, name: str, key: str) -> tuple[Any, bool]:
-        from safetensors.numpy import load_file
-
-        path = self.folder / "steps" / f"{name}.json"
-        try:
-            stored = json.loads(path.read_text("utf-8"))
-            if stored["key"] != key:
-                return None, False
-            arrays = load_file(path.with_suffix(f".{key[:12]}.safetensors")) if stored["arrays"] else {}
-            return decode(stored["result"], arrays), True
-        except (OSError, ValueError, KeyError, TypeError):
-            return None, False
+        return _stored(self.folder, name, key)
 
     def _write(self, name: str, key: str, result: Any) -> None:
         from safetensors.numpy import save_file

@@ -119,6 +119,12 @@ class Dataset:
     notes: tuple[str, ...]
     """What was guessed or is worth knowing, as sentences for the user."""
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the table, the task and the given splits."""
+        parts = (self.examples.fingerprint, repr(self.task), *(self.given or ("no splits given",)))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class Split:
@@ -149,6 +155,8 @@ class InputSpec:
     """Share of the resized short side that the centre crop keeps."""
     max_tokens: int = 0
     """Longest token sequence; what is longer is truncated."""
+    special_tokens: bool = True
+    """Whether the tokenizer adds the source's begin and end tokens."""
 
 
 @dataclass(frozen=True)
@@ -303,6 +311,8 @@ class Receipt:
     scratch_twin: str
     """What is known of the same model trained from scratch."""
     notes: tuple[str, ...] = ()
+    targets: NDArray[Any] | None = None
+    """Test targets in the order of every arm's ``predictions.ids``, coded as in `Examples`."""
 
 
 @dataclass(frozen=True)

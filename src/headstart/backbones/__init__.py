@@ -1,0 +1,45 @@
+"""What every source becomes: ordered stages, a pooling, and an embedding of known width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.backbones.base import Backbone, Chain, TargetModel
+from headstart.backbones.source import Source
+from headstart.errors import BundleRefused
+from headstart.registry import Registry
+
+__all__ = ["FAMILIES", "Backbone", "Chain", "Source", "TargetModel", "build"]
+
+FAMILIES = Registry(
+    "architecture family",
+    {
+        "timm": "headstart.backbones.convnet:build",
+        "bert": "headstart.backbones.encoder:build",
+        "static": "headstart.backbones.static:build",
+    },
+)
+
+
+def build(architecture: Mapping[str, Any]) -> Backbone:
+    """A backbone with untrained weights, from plain data.
+
+    Args:
+        architecture: ``{"family": NAME, ...}`` with the family's own settings.
+
+    Raises:
+        BundleRefused: If the family, a setting or its value is not one of ours; nothing of what
+            the data name is ever imported or run.
+    """
+    settings = dict(architecture)
+    family = settings.pop("family", None)
+    if family not in FAMILIES:
+        raise BundleRefused(f"unknown architecture family {family!r}. Valid: {', '.join(sorted(FAMILIES))}")
+    return FAMILIES[family](**_checked(settings))  # type: ignore[no-any-return]
+
+
+def _checked(settings: dict[str, Any]) -> dict[str, Any]:
+    if not all(isinstance(key, str) and key.isidentifier() for key in settings):
+        raise BundleRefused(f"architecture settings must be named: {sorted(map(str, settings))}")
+    return settings

@@ -1,0 +1,115 @@
+"""The contract of a backbone, and the target model that stands on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Backbone", "Chain", "Stage", "TargetModel"]
+
+
+class Stage(nn.Module):
+    """One named step of a backbone: owns its modules, maps a state to the next state.
+
+    Args:
+        name: Where the step sits, such as ``blocks.3``.
+        module: The module whose parameters belong to this stage.
+        apply: How the state passes through; calls ``module`` itself when not given.
+    """
+
+    def __init__(self, name: str, module: nn.Module, apply: Callable[[Any], Any] | None = None) -> None:
+        super().__init__()
+        self.name = name
+        self.module = module
+        self._apply_state = apply
+
+    def forward(self, state: Any) -> Any:
+        """The next state."""
+        return self._apply_state(state) if self._apply_state else self.module(state)
+
+
+class Chain(nn.Module):
+    """Stages in a row, then a pooling where there is one."""
+
+    def __init__(self, stages: Sequence[Stage], pool: Callable[[Any], Tensor] | None = None) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self._pool = pool
+
+    def forward(self, state: Any) -> Any:
+        """The state after the last stage, pooled to ``(N, dim)`` where the chain ends in a pooling."""
+        for stage in self.stages:
+            state = stage(state)
+        return self._pool(state) if self._pool else state
+
+
+class Backbone(nn.Module):
+    """A source without its head.
+
+    The library's module is held in ``model``; its parameter names are the ones in the bundle.
+    A family fills in ``stages`` and ``pool``.
+    """
+
+    dim: int
+    """Width of the embedding."""
+    layers: tuple[str, ...] = ("last",)
+    """Names of the embeddings that `embeddings` can give, ``last`` first."""
+
+    def __init__(self, model: nn.Module, dim: int) -> None:
+        super().__init__()
+        self.model = model
+        self.dim = dim
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Input to output; together they hold every parameter exactly once."""
+        raise AttributeError(f"{type(self).__name__} names no stages")
+
+    def pool(self, state: Any) -> Tensor:
+        """The last stage's state as embeddings ``(N, dim)``."""
+        raise AttributeError(f"{type(self).__name__} names no pooling")
+
+    def prefix(self, k: int) -> Chain:
+        """The first ``k`` stages: a batch to the state after them."""
+        return Chain(self.stages[:k])
+
+    def suffix(self, k: int) -> Chain:
+        """All after the first ``k`` stages: ``suffix(k)(prefix(k)(x)) == forward(x)``."""
+        return Chain(self.stages[k:], self.pool)
+
+    def forward(self, batch: Any) -> Tensor:
+        """Embeddings ``(N, dim)`` of a batch."""
+        return self.suffix(0)(batch)  # type: ignore[no-any-return]
+
+    def embeddings(self, batch: Any) -> dict[str, Tensor]:
+        """Every layer's embeddings ``(N, dim)`` float32, from one pass."""
+        return {"last": self(batch).float()}
+
+
+class TargetModel(nn.Module):
+    """What ships: a backbone, one of its layers, and a linear head.
+
+    Args:
+        backbone: The (frozen or tuned) source.
+        layer: One of ``backbone.layers``.
+        outputs: Number of logits.
+    """
+
+    def __init__(self, backbone: Backbone, layer: str, outputs: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.layer = layer
+        self.head = nn.Linear(backbone.dim, outputs)
+
+    def forward(self, batch: Any) -> Tensor:
+        """Uncalibrated logits ``(N, outputs)`` in float32."""
+        embeddings = self.backbone.embeddings(batch)[self.layer]
+        return nn.functional.linear(embeddings, self.head.weight.float(), self.head.bias.float())
+
+    @torch.inference_mode()
+    def logits(self, batch: Any) -> Tensor:
+        """`forward` without gradients."""
+        return self(batch)  # type: ignore[no-any-return]

@@ -1,0 +1,69 @@
+"""A source: its card, its tensors and its tokenizer, loaded when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from headstart.errors import BundleRefused
+from headstart.types import InputSpec, SourceCard
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from headstart.backbones.base import Backbone
+
+__all__ = ["Source", "account"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A pretrained model that can be loaded.
+
+    Two sources with equal cards give equal embeddings, so the card's fields are the source's
+    fingerprint.
+    """
+
+    card: SourceCard
+    tensors: Callable[[], Mapping[str, Tensor]] = field(repr=False, compare=False)
+    """Reads the backbone's tensors under the names of `Backbone.model`; checks their hash first."""
+    assets: Callable[[], Mapping[str, bytes]] = field(default=dict, repr=False, compare=False)
+    """Reads further files of the source: ``tokenizer.json``."""
+
+    @property
+    def name(self) -> str:
+        """The name a user types."""
+        return self.card.name
+
+    def with_input(self, spec: InputSpec) -> Source:
+        """The same weights fed in another way, for example smaller images."""
+        return replace(self, card=replace(self.card, input=spec))
+
+    def backbone(self) -> Backbone:
+        """The backbone with the source's weights, in evaluation mode.
+
+        Raises:
+            BundleRefused: If one tensor of the architecture is missing, unexpected or of another shape.
+        """
+        from headstart.backbones import build
+
+        backbone = build(self.card.architecture)
+        tensors = dict(self.tensors())
+        account({k: v.shape for k, v in backbone.model.state_dict().items()}, {k: v.shape for k, v in tensors.items()}, self.name)
+        backbone.model.load_state_dict(tensors, strict=True)
+        return backbone.eval()
+
+
+def account(target: Mapping[str, tuple[int, ...]], source: Mapping[str, tuple[int, ...]], name: str) -> None:
+    """Refuses tensors that do not match one to one, listing both sides.
+
+    Raises:
+        BundleRefused: With the first few missing, unexpected and misshapen tensors.
+    """
+    missing, extra = sorted(set(target) - set(source)), sorted(set(source) - set(target))
+    misshapen = [f"{k} {tuple(source[k])} for {tuple(target[k])}" for k in target if k in source and tuple(source[k]) != tuple(target[k])]
+    if missing or extra or misshapen:
+        sides = {"missing": missing, "unexpected": extra, "of another shape": misshapen}
+        told = "; ".join(f"{len(names)} {what}: {', '.join(names[:4])}" for what, names in sides.items() if names)
+        raise BundleRefused(f"the weights of '{name}' do not fit its architecture: {told}")

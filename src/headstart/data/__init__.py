@@ -1,0 +1,8 @@
+"""Data as people have them -> one checked table of examples, and deterministic splits of it."""
+
+from __future__ import annotations
+
+from headstart.data.reading import read, read_inputs, read_labelled, table_of
+from headstart.data.splits import split
+
+__all__ = ["read", "read_inputs", "read_labelled", "split", "table_of"]

@@ -1,0 +1,215 @@
+"""A loaded bundle that predicts, and embeddings of any source from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import calibration, data, evaluate, runtime
+from headstart.errors import BundleRefused, DataError
+from headstart.exporters import bundle as bundles
+from headstart.features import Embedder, run_backbone
+from headstart.modalities import pipeline_of
+from headstart.ship import golden_logits
+from headstart.store import cache_folder
+from headstart.types import FloatArray, InputSpec, LinearHead, SourceCard, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from headstart.backbones import Source
+
+__all__ = ["Model", "embed", "load", "predictions"]
+
+TOLERANCE = 1e-3
+"""Largest difference of a golden logit to the recorded one, as a share of the largest logit."""
+
+
+def load(bundle: str | Path) -> Model:
+    """The model of a bundle folder. Nothing in the folder is executed.
+
+    Raises:
+        BundleRefused: If the folder breaks a rule, named in the message.
+    """
+    return Model(bundles.read(Path(bundle)))
+
+
+def embed(source: str | Source, examples: Sequence[Any], cache: bool = True) -> NDArray[np.float32]:
+    """Embeddings ``(N, D)`` float32 of texts, image paths or PIL images by a frozen source.
+
+    Args:
+        source: A name (see ``headstart sources``) or a source object.
+        examples: N texts, or N image paths or PIL images.
+        cache: Keep the rows on disk and take them from there the next time.
+
+    Raises:
+        UsageError: If the source is unknown or cannot be used here.
+        DataError: If an example cannot be read; names it.
+    """
+    from headstart.sources import resolve
+
+    chosen = resolve(source) if isinstance(source, str) else source
+    table = data.table_of(examples, chosen.card.modality)
+    embedder = Embedder(pipeline_of, cache_folder() if cache else None)
+    return embedder.embed(chosen, table, np.arange(len(table)))["last"] if len(table) else np.empty((0, chosen.card.dim), np.float32)
+
+
+class Model:
+    """A bundle in memory; `load` makes it.
+
+    Attributes:
+        task: Problem, labels and metric.
+        source: The backbone's source, with the weights of the bundle.
+    """
+
+    def __init__(self, bundle: bundles.Bundle) -> None:
+        self._bundle = bundle
+        config = bundle.config
+        self.task = Task(config["problem"], config["modality"], bundle.labels, config["metric"])
+        self._weights = bundles.tensors(bundle)
+        self.source = _source(bundle, self._weights)
+        self._head = _head(bundle, self._weights)
+        self._layer = str(config["layer"])
+        if self._layer not in self.source.card.layers:
+            raise BundleRefused(f"layer '{self._layer}' is none of {', '.join(self.source.card.layers)}")
+        fast = config.get("precision") == "bfloat16" and runtime.fast_bfloat16()
+        self._precision = "bfloat16" if fast else "float32"
+        self._pipeline = pipeline_of(self.source)
+        runtime.configure(seed=0)
+        self._backbone = self.source.backbone()
+
+    def logits(self, inputs: Sequence[Any]) -> FloatArray:
+        """Calibrated logits ``(N, outputs)`` of texts, image paths or PIL images.
+
+        Raises:
+            DataError: If an input cannot be read; names it.
+        """
+        if isinstance(inputs, (str, Path)):
+            inputs = [inputs]
+        found = np.zeros((len(inputs), self.task.outputs), np.float32)
+        batches = self._pipeline.batches(inputs)
+        for positions, layers in run_backbone(self._backbone, batches, runtime.device(), self._precision):
+            found[positions] = self._head.logits(layers[self._layer])
+        return found / self._head.temperature
+
+    def predict_proba(self, inputs: Sequence[Any]) -> FloatArray:
+        """Probabilities ``(N, C)`` in the order of ``task.labels``; multilabel: one a label.
+
+        Raises:
+            DataError: For a regression bundle, or an input that cannot be read.
+        """
+        if self.task.problem == "regression":
+            raise DataError("a regression bundle has no probabilities; use predict")
+        return calibration.probabilities(self.logits(inputs), self.task.problem)
+
+    def predict(self, inputs: Sequence[Any]) -> list[str] | list[tuple[str, ...]] | FloatArray:
+        """Labels, tuples of labels (multilabel), or values ``(N,)`` (regression)."""
+        logits = self.logits(inputs)
+        return logits[:, 0] if self.task.problem == "regression" else self.labels_of(logits)
+
+    def labels_of(self, logits: FloatArray) -> list[str] | list[tuple[str, ...]]:
+        """The label of each row of calibrated logits; multilabel: all labels above one half."""
+        if self.task.problem == "multilabel":
+            return [tuple(label for label, on in zip(self.task.labels, row, strict=True) if on) for row in logits > 0]
+        return [self.task.labels[i] for i in logits.argmax(1)]
+
+    def evaluate(self, source: Any, **roles: Any) -> dict[str, Any]:
+        """Metrics on labelled data, with ``n``; rows of a ``test`` split where the data name one.
+
+        Args:
+            source: Data as `headstart.fit` takes them.
+            roles: ``input``, ``label``, ``split`` columns.
+
+        Raises:
+            DataError: If the data cannot be used, or hold labels the model does not know.
+        """
+        table, excluded = data.read_labelled(source, self.task, **roles)
+        found = evaluate.metrics(self.logits(table.inputs), table.targets, self.task.problem)
+        return {"test": found, "excluded": [{"id": one.id, "reason": one.reason} for one in excluded]}
+
+    def verify(self) -> float:
+        """Predicts the golden inputs again in float32.
+
+        Returns:
+            Largest difference to the recorded logits, as a share of the largest of them.
+
+        Raises:
+            BundleRefused: If it is above 1e-3: this machine does not compute what was proved.
+        """
+        golden = bundles.golden(self._bundle)
+        recorded = golden.pop("logits")
+        found = golden_logits(self.source, self._layer, self._head.logits, golden)
+        difference = float(np.abs(found - recorded).max() / max(1e-6, float(np.abs(recorded).max())))
+        if found.shape != recorded.shape or not difference <= TOLERANCE:
+            raise BundleRefused(f"the golden predictions differ by {difference:.2g} (allowed {TOLERANCE}); the bundle or this machine is not what it was")
+        return difference
+
+
+def predictions(model: Model, inputs: Sequence[str], column: str | None = None) -> list[dict[str, Any]]:
+    """One plain record an input: ``input`` and ``label`` with ``probabilities``, or ``value``, or ``error``.
+
+    Args:
+        model: A loaded bundle.
+        inputs: As on the command line: files, folders, tables, texts, ``-``.
+        column: Column of the tables that holds the text or image path; None: guessed.
+
+    Raises:
+        DataError: If nothing can be read at all.
+    """
+    usable, names, excluded = data.read_inputs(inputs, model.task.modality, column)
+    rows: list[dict[str, Any]] = [{"input": one.id, "error": one.reason} for one in excluded]
+    if not usable:
+        return rows
+    logits = model.logits(usable)
+    if model.task.problem == "regression":
+        return [{"input": name, "value": float(row[0])} for name, row in zip(names, logits, strict=True)] + rows
+    chances = calibration.probabilities(logits, model.task.problem)
+    labels = model.labels_of(logits)
+    found = [
+        {"input": name, "label": label, "probabilities": dict(zip(model.task.labels, map(float, row), strict=True))}
+        for name, label, row in zip(names, labels, chances, strict=True)
+    ]
+    return found + rows
+
+
+def _source(bundle: bundles.Bundle, weights: dict[str, Tensor]) -> Source:
+    from headstart.backbones import FAMILIES, Source
+
+    config, told = bundle.config, bundle.config["source"]
+    family = str(config["architecture"].get("family"))
+    if family not in FAMILIES:
+        raise BundleRefused(f"unknown architecture family '{family}'. Valid: {', '.join(sorted(FAMILIES))}")
+    spec = {key: tuple(value) if isinstance(value, list) else value for key, value in config["preprocessing"].items()}
+    card = SourceCard(
+        name=told["name"],
+        title=str(told.get("title", told["name"])),
+        modality=config["modality"],
+        provider="bundle",
+        parameters=int(told.get("parameters", 0)),
+        dim=int(config["dim"]),
+        layers=tuple(dict.fromkeys(("last", str(config["layer"])))),
+        input=InputSpec(**spec),
+        trained_on=str(told.get("trained_on", "")),
+        licence=told["licence"],
+        weights_sha256=bundle.manifest["files"]["model.safetensors"]["sha256"],
+        architecture=config["architecture"],
+    )
+    backbone = {name.removeprefix("backbone."): tensor for name, tensor in weights.items() if name.startswith("backbone.")}
+    return Source(card, lambda: backbone, lambda: bundle.assets)
+
+
+def _head(bundle: bundles.Bundle, weights: dict[str, Tensor]) -> LinearHead:
+    outputs, dim = max(1, len(bundle.labels)), int(bundle.config["dim"])
+    shapes = {"head.weight": (outputs, dim), "head.bias": (outputs,)}
+    for name, shape in shapes.items():
+        if name not in weights or tuple(weights[name].shape) != shape:
+            raise BundleRefused(f"the bundle's {name} must have the shape {shape}")
+    unknown = [name for name in weights if name not in shapes and not name.startswith("backbone.")]
+    if unknown:
+        raise BundleRefused(f"the bundle holds tensors that belong nowhere: {', '.join(unknown[:4])}")
+    kind = str(bundle.config.get("head", {}).get("kind", ""))
+    return LinearHead(kind, weights["head.weight"].numpy(), weights["head.bias"].numpy(), float(bundle.config["temperature"]))

