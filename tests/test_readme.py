@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
 
 from headstart.config import FitConfig
 from headstart.errors import BundleRefused, DataError, Diverged, HeadstartError, ResourceError, UsageError
+from headstart.registry import Registry
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text("utf-8")
+GUIDE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+TABLES = {
+    "sources": ["PROVIDERS"],
+    "scores": ["SCORES"],
+    "heads": ["HEADS"],
+    "methods": ["METHODS"],
+    "modalities": ["PIPELINES", "BASELINES"],
+    "exporters": ["EXPORTERS"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -58,3 +71,40 @@ def test_every_exit_code_is_told(error: type[HeadstartError]) -> None:
 @pytest.mark.parametrize("setting", sorted(FitConfig.__dataclass_fields__))
 def test_every_setting_is_told(setting: str) -> None:
     assert f"`--{setting.replace('_', '-')}`" in TEXT
+
+
+@pytest.mark.parametrize("room", TABLES)
+def test_the_guide_names_every_table_and_its_entry_points(room: str) -> None:
+    module = importlib.import_module(f"headstart.{room}")
+    assert [name for name, value in vars(module).items() if isinstance(value, Registry)] == TABLES[room]
+    for name in TABLES[room]:
+        assert f"`headstart.{getattr(module, name).family}`" in GUIDE
+        assert f"`{name}`" in GUIDE
+
+
+def test_the_guides_score_works() -> None:
+    code = GUIDE.split("### A score")[1].split("```python\n")[1].split("```")[0]
+    example: dict[str, Any] = {}
+    exec(code, example)
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 3, 90)
+    apart = rng.normal(size=(90, 8)) + 9 * np.eye(8)[classes]
+    assert example["score"](apart, classes, "classification") == 1
+    assert example["score"](apart, rng.permutation(classes), "classification") < 0.6
+
+
+def test_the_constraints_hold_for_what_the_package_asks_for() -> None:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    asked = [*project["build-system"]["requires"], *project["project"]["dependencies"], *sum(extras.values(), [])]
+    lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    assert not any("+" in version for version in pins.values()), "a local build is not to be had everywhere"
+    for text in asked:
+        requirement = Requirement(text)
+        if requirement.name != "headstart":
+            assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text

@@ -19,7 +19,7 @@ def probabilities(logits: FloatArray, problem: Problem) -> FloatArray:
     if problem == "regression":
         return values
     if problem == "multilabel":
-        return np.exp(-_softplus(-values))
+        return np.asarray(np.exp(-_softplus(-values)))
     odds = np.exp(values - values.max(1, keepdims=True))
     return np.asarray(odds / odds.sum(1, keepdims=True))
 
@@ -79,7 +79,7 @@ def temperature(logits: FloatArray, targets: np.ndarray, problem: Problem, start
     for _ in range(100):
         slope, bend = _slopes(inverse, values, targets, problem)
         if slope == 0:
-            break
+            return 1 / inverse if bend > 0 else 1.0
         low, high = (inverse, high) if slope < 0 else (low, inverse)
         newton = inverse - slope / bend if bend > 0 else low
         following = newton if low < newton < high else sqrt(low * high)
@@ -95,8 +95,8 @@ def _slopes(inverse: float, values: np.ndarray, targets: np.ndarray, problem: Pr
     if problem == "multilabel":
         chances = np.exp(-_softplus(-inverse * values))
         spread = chances * (1 - chances) * values**2
-        expected, hit, even = float((chances * values).sum()), float(values[np.asarray(targets, bool)].sum()), float(values.sum()) / 2
-        scale = labels
+        expected, hit = float((chances * values).sum()), float(values[np.asarray(targets, bool)].sum())
+        even, scale = float(values.sum()) / 2, labels
     else:
         chances = np.exp(inverse * values)
         chances /= chances.sum(1, keepdims=True)

@@ -17,7 +17,7 @@ from headstart.calibration import log_losses, temperature
 from headstart.errors import DataError
 from headstart.types import FloatArray, IndexArray, Problem
 
-__all__ = ["Factor", "Responses", "Selection", "descend", "factorize", "penalties", "respond", "select"]
+__all__ = ["Factor", "Responses", "Selection", "blocks", "descend", "factorize", "penalties", "respond", "select"]
 
 CHUNK = 8192
 
@@ -120,7 +120,8 @@ def factorize(embeddings: FloatArray) -> Factor:
     if not rows:
         raise DataError("there are no examples to fit a head to. Give at least one labelled example.")
     if broken := np.flatnonzero(~np.isfinite(embeddings).all(1)).tolist():
-        raise DataError(f"{len(broken)} of {rows} embeddings hold NaN or infinity, the first in row {broken[0]}. Leave them out.")
+        first = f"{len(broken)} of {rows} embeddings hold NaN or infinity, the first in row {broken[0]}"
+        raise DataError(f"{first}. Leave these examples out.")
     mean = embeddings.mean(0, dtype=np.float64)
     scale = np.sqrt(sum(((part - mean) ** 2).sum(0) for part in _chunks(embeddings)) / rows) + 1e-5
     if rows < dim:

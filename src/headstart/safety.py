@@ -13,7 +13,6 @@ import math
 import os
 import re
 import stat
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,7 +40,7 @@ JSON_LIMIT = 8_000_000
 """Most bytes of a JSON file."""
 JSON_DEPTH = 100
 """Deepest nesting of a JSON file."""
-JSON_VALUES = 500_000
+JSON_VALUES = 300_000
 """Most commas and opening brackets of a JSON file: what keeps parsing it far below a second."""
 HEADER_LIMIT = 1_000_000
 """Most bytes of a safetensors header."""
@@ -184,19 +183,26 @@ def read_file(folder: int, name: str, limit: int) -> bytes:
         descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
     except (OSError, ValueError) as error:
         raise BundleRefused(f"{shown(name)} cannot be opened ({_reason(error)}); it must be a regular file") from None
-    with os.fdopen(descriptor, "rb") as stream:
+    try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             raise BundleRefused(f"{shown(name)} is {_kind(facts.st_mode)}; only regular files are read")
         if facts.st_size > limit:
             raise BundleRefused(f"{shown(name)} has {facts.st_size:,} bytes; at most {limit:,} are read")
-        try:
-            data = stream.read(facts.st_size + 1)
-        except MemoryError:
-            raise ResourceError(f"{shown(name)} needs {facts.st_size:,} bytes of memory, which are not free") from None
-        except OSError as error:
-            raise BundleRefused(f"{shown(name)} cannot be read ({_reason(error)})") from None
-    if len(data) != facts.st_size:
+        return _whole(descriptor, name, facts.st_size)
+    finally:
+        os.close(descriptor)
+
+
+def _whole(descriptor: int, name: str, size: int) -> bytes:
+    try:
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            data = stream.read(size + 1)
+    except MemoryError:
+        raise ResourceError(f"{shown(name)} needs {size:,} bytes of memory, which are not free") from None
+    except OSError as error:
+        raise BundleRefused(f"{shown(name)} cannot be read ({_reason(error)})") from None
+    if len(data) != size:
         raise BundleRefused(f"{shown(name)} changed while it was read")
     return data
 
@@ -242,16 +248,19 @@ def strict_json(data: bytes, name: str, limit: int = JSON_LIMIT) -> dict[str, An
 
 def _depth(data: bytes) -> int:
     # Counted beforehand: the parser recurses, and how deep it may is the caller's setting, not ours.
-    text = np.frombuffer(STRING.sub(b"", data), np.uint8)
-    steps = np.isin(text, list(b"[{")).astype(np.int8) - np.isin(text, list(b"]}")).astype(np.int8)
-    return int(np.cumsum(steps, dtype=np.int32).max(initial=0))
+    step = np.zeros(256, np.int8)
+    step[list(b"[{")], step[list(b"]}")] = 1, -1
+    return int(np.cumsum(step[np.frombuffer(STRING.sub(b"", data), np.uint8)], dtype=np.int32).max(initial=0))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
-        raise ValueError(f"has the key {shown(twice)} more than once")
+        seen: set[str] = set()
+        for key, _ in pairs:
+            if key in seen:
+                raise ValueError(f"has the key {shown(key)} more than once")
+            seen.add(key)
     return found
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from headstart.data import images
 from headstart.data.images import UnreadableImage, from_bytes, inspect_image, open_image
-from headstart.errors import DataError
+from headstart.errors import DataError, ResourceError
 
 Photo = Callable[..., Path]
 
@@ -56,16 +56,32 @@ def test_content_decides_and_not_the_name(tmp_path: Path, photo: Photo) -> None:
         (b"BM" + b"\0" * 60, "damaged"),
         (b"II*\0" + b"\xff" * 40, "damaged"),
         (b"RIFF\x10\0\0\0WEBPVP8 ", "damaged"),
+        (b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0" + b"\xff\x3f\0" * 2, "more than 100 megapixels"),
         (png_of_size(20_000, 20_000), "20000 x 20000 pixels; the limit is 100 megapixels"),
         (png_of_size(9_990, 9_990), "damaged"),
+    ],
+    ids=[
+        "empty",
+        "text",
+        "svg",
+        "pdf",
+        "ppm",
+        "jpeg",
+        "png",
+        "gif",
+        "bmp",
+        "tiff",
+        "webp",
+        "webp bomb",
+        "bomb",
+        "no bomb",
     ],
 )
 def test_what_is_no_image_says_why(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
     for read in (open_image, inspect_image):
-        with pytest.raises(UnreadableImage) as caught, warnings.catch_warnings():
-            warnings.simplefilter("error")
+        with pytest.raises(UnreadableImage) as caught:  # and no warning: those are errors in tests
             read(path)
         assert reason in caught.value.reason
         assert str(path) in str(caught.value)
@@ -121,6 +137,17 @@ def test_forbidden_file_is_unreadable(tmp_path: Path, photo: Photo, monkeypatch:
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(UnreadableImage, match="permission denied"):
         open_image(path)
+
+
+def test_lack_of_memory_is_no_fault_of_the_file(tmp_path: Path, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhaust(_: object) -> None:
+        raise MemoryError
+
+    path = photo(tmp_path / "a.png")
+    monkeypatch.setattr(images.PngImageFile, "load", exhaust)
+    for read in (open_image, inspect_image):
+        with pytest.raises(ResourceError, match=r"out of memory while decoding .*a\.png"):
+            read(path)
 
 
 def test_unreadable_image_is_a_data_error() -> None:

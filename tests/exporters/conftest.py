@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def parts() -> dict[str, Any]:
         },
         "card": "# A card\n",
         "assets": {"tokenizer.json": b'{"version": "1.0"}'},
-        "documents": {"receipt.json": {"verdict": "helped", "p": np.float32(0.5), "none": float("nan"), "n": np.int64(3)}},
+        "documents": {"receipt.json": {"verdict": "helped", "p": np.float32(0.5), "none": np.nan, "n": np.int64(3)}},
     }
 
 
@@ -60,6 +61,12 @@ def resign_manifest(folder: Path) -> None:
         if path.is_file() and not path.is_symlink() and path.name != "manifest.json"
     }
     (folder / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))
+
+
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here outlives the machine, and waiting for the disk is most of what writing takes."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,10 +37,9 @@ def build(architecture: Mapping[str, Any]) -> Backbone:
     family = settings.pop("family", None)
     if family not in FAMILIES:
         raise BundleRefused(f"unknown architecture family {family!r}. Valid: {', '.join(sorted(FAMILIES))}")
-    return FAMILIES[family](**_checked(settings))  # type: ignore[no-any-return]
-
-
-def _checked(settings: dict[str, Any]) -> dict[str, Any]:
-    if not all(isinstance(key, str) and key.isidentifier() for key in settings):
-        raise BundleRefused(f"architecture settings must be named: {sorted(map(str, settings))}")
-    return settings
+    builder = FAMILIES[family]
+    try:
+        inspect.signature(builder).bind(**settings)
+    except TypeError as error:
+        raise BundleRefused(f"the settings of architecture family '{family}' are wrong: {error}") from None
+    return builder(**settings)  # type: ignore[no-any-return]

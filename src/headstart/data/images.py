@@ -134,15 +134,14 @@ def _reasons(source: object) -> Iterator[None]:
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"more than {MAX_PIXELS // 10**6} megapixels", source) from error
     except Exception as error:
-        broken = not (isinstance(error, OSError) and error.strerror)
-        raise UnreadableImage(
-            f"{'damaged image file' if broken else 'cannot be read'} ({_brief(error)})", source
-        ) from error
+        raise UnreadableImage(_why(error), source) from error
 
 
-def _brief(error: Exception) -> str:
-    said = (isinstance(error, OSError) and error.strerror) or str(error).strip() or type(error).__name__
-    return said.splitlines()[0][:120]
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    told = isinstance(error, (OSError, ValueError, SyntaxError)) and str(error).strip()
+    return f"damaged image file ({told.splitlines()[0][:120]})" if told else "damaged image file"
 
 
 @contextmanager

@@ -151,9 +151,7 @@ def _cells(values: Sequence[Any]) -> list[Any]:
     numbers = [None if cell is None else _number(cell) for cell in cells]
     if any(number is None and cell is not None for number, cell in zip(numbers, cells, strict=True)):
         return cells
-    return [
-        None if number is None or math.isnan(number) else cell for number, cell in zip(numbers, cells, strict=True)
-    ]
+    return [None if number is None or math.isnan(number) else cell for number, cell in zip(numbers, cells, strict=True)]
 
 
 def _to_numbers(cells: Sequence[Any]) -> tuple[NDArray[np.float64], list[str | None]]:
@@ -193,11 +191,11 @@ def _classes(cells: Sequence[Any], teaching: Sequence[bool]) -> Encoded:
     notes = _mixed_types(cells)
     if lost := Counter(name for name, reason in zip(names, reasons, strict=True) if reason):
         notes.append(
-            f"LEFT OUT: {lost.total()} validation or test rows of {len(lost)} classes that no training row has: "
-            f"{named(_ordered(lost))}. The results do not cover these classes."
+            f"LEFT OUT: validation or test rows of classes that no training row has ({lost.total()} of "
+            f"{named(_ordered(lost))}). The results do not cover them."
         )
     if tiny := [label for label in labels if counts[label] == 1]:
-        notes.append(f"{len(tiny)} classes have a single training example: {named(tiny)}.")
+        notes.append(f"Classes with a single training example: {named(tiny)}.")
     targets = np.array([-1 if name is None else number.get(name, -1) for name in names], np.int64)
     return Encoded("classification", labels, targets, tuple(reasons), tuple(notes))
 
@@ -213,7 +211,7 @@ def _sets(cells: Sequence[Any], teaching: Sequence[bool]) -> Encoded:
     strange = [sorted((one or set()).difference(labels)) for one in sets]
     reasons = [f"class {named(names)} is not in the training rows" if names else None for names in strange]
     lost = len(reasons) - reasons.count(None)
-    notes = [f"LEFT OUT: {lost} validation or test rows with labels that no training row has."] if lost else []
+    notes = [f"LEFT OUT: validation or test rows with labels that no training row has ({lost})."] if lost else []
     targets = _indicators(sets, {label: i for i, label in enumerate(labels)})
     return Encoded("multilabel", labels, targets, tuple(reasons), tuple(notes))
 

@@ -60,7 +60,8 @@ def read(
             raise unknown_name(kind, value, get_args(valid))
     rows = _rows(data, Asked(input, label, group, split), modality)
     kept, digests = usable(rows)
-    return _dataset(kept, digests, problem or rows.problem, metric)
+    dataset = _dataset(kept, digests, problem or rows.problem, metric)
+    return dataclasses.replace(dataset, notes=(*dataset.notes, *_losses(rows, dataset)))
 
 
 def read_labelled(
@@ -226,20 +227,20 @@ def _dataset(rows: Rows, digests: tuple[str, ...], problem: Problem | None, metr
         examples=_examples(kept, [digests[i] for i in good], targets),
         given=tuple(splits.tolist()) if splits.any() else None,
         excluded=excluded,
-        notes=(*rows.notes, *encoded.notes, why, *_losses(rows, kept, len(bare), len(excluded) - len(bare))),
+        notes=(*rows.notes, *encoded.notes, why),
     )
 
 
-def _losses(before: Rows, after: Rows, bare: int, left_out: int) -> list[str]:
+def _losses(found: Rows, dataset: Dataset) -> list[str]:
+    """What is not there for training or testing, as sentences."""
     said = []
+    bare = int(is_unlabeled(dataset.examples.targets).sum())
     if bare:
-        said.append(f"{bare} rows have no label; they are kept aside as unlabelled.")
-    if left_out:
-        said.append(f"{left_out} examples were left out together with their labels; each is listed with its reason.")
-    if before.splits and after.splits:
-        gone = sorted(set(before.splits) - set(after.splits))
-        said += [f"LEFT OUT: all {name} rows; none can be used." for name in gone if name]
-    return said
+        said.append(f"Rows without a label, kept aside as unlabelled: {bare}.")
+    if left_out := len(dataset.excluded) - bare:
+        said.append(f"Examples left out together with their labels, each listed with its reason: {left_out}.")
+    gone = sorted(set(found.splits or ()) - set(dataset.given or ()) - {""})
+    return [*said, *(f"LEFT OUT: all {name} rows; none can be used." for name in gone)]
 
 
 def _one_input(given: str, modality: Modality, column: str | None, several: bool) -> Rows:

@@ -32,7 +32,7 @@ class _Unit:
     """Stratum -> number of rows in it."""
 
 
-def split(dataset: Dataset, *, seed: int = 0, test_share: float = 0.2, folds: int = 5) -> Split:
+def split(dataset: Dataset, seed: int = 0, test_share: float = 0.2, folds: int = 5) -> Split:
     """Train, validation, test and unlabelled rows, and fold numbers for the train rows.
 
     Rows that the data name keep their names; unnamed ones are train rows. Where no row is named
@@ -58,7 +58,7 @@ def split(dataset: Dataset, *, seed: int = 0, test_share: float = 0.2, folds: in
     if len(test):
         how = "The test rows are those that the data name."
     else:
-        test = _held_out(_units(examples, pool, seed), test_share, seed)
+        test = _held_out(_units(examples, pool, seed, (examples.digests, examples.groups)), test_share, seed)
         whole = "rows of equal content" + (" and groups" if examples.groups else "")
         by = {"regression": "quantile of the target", "multilabel": "label"}.get(dataset.task.problem, "class")
         how = f"{len(test)} of {len(pool)} rows are the test: stratified by {by}, {whole} kept whole, seed {seed}."
@@ -72,9 +72,9 @@ def split(dataset: Dataset, *, seed: int = 0, test_share: float = 0.2, folds: in
 def _strata(examples: Examples, rows: IndexArray) -> list[tuple[int, ...]]:
     """For each row the numbers, from 0, of the strata it is in: what is to be spread evenly."""
     targets = examples.targets[rows]
-    if targets.ndim == 2:  # one stratum a label, and one that holds every row
-        every = targets.shape[1]
-        return [(*np.flatnonzero(row).tolist(), every) for row in targets]
+    if targets.ndim == 2:  # one stratum a label, and one for rows without any
+        none = (targets.shape[1],)
+        return [tuple(np.flatnonzero(row).tolist()) or none for row in targets]
     if targets.dtype.kind == "f":
         bins = int(np.clip(len(rows) // ROWS_PER_BIN, 1, BINS))
         edges = np.quantile(targets, np.arange(1, bins) / bins) if len(rows) else np.zeros(0)
@@ -89,8 +89,8 @@ def _totals(units: Sequence[_Unit]) -> Counter[int]:
     return totals
 
 
-def _units(examples: Examples, rows: IndexArray, seed: int) -> list[_Unit]:
-    """Rows joined by equal digest or group, in an order that depends on the seed and on contents only."""
+def _units(examples: Examples, rows: IndexArray, seed: int, ties: Sequence[Sequence[str] | None]) -> list[_Unit]:
+    """Rows joined by equal names in any of ``ties``, in an order that depends on the seed and on contents only."""
     strata, parent = _strata(examples, rows), list(range(len(rows)))
 
     def root(node: int) -> int:
@@ -99,7 +99,7 @@ def _units(examples: Examples, rows: IndexArray, seed: int) -> list[_Unit]:
             node = parent[node]
         return node
 
-    for names in filter(None, (examples.digests, examples.groups)):
+    for names in filter(None, ties):
         first: dict[str, int] = {}
         for node, row in enumerate(rows):
             one, other = root(first.setdefault(names[row], node)), root(node)
@@ -112,7 +112,7 @@ def _units(examples: Examples, rows: IndexArray, seed: int) -> list[_Unit]:
     units = []
     for position in np.random.default_rng(seed).permutation(len(ordered)):
         nodes = ordered[position]
-        counts = Counter(stratum for node in nodes for stratum in strata[node])
+        counts = Counter(sorted(stratum for node in nodes for stratum in strata[node]))
         units.append(_Unit(tuple(int(rows[node]) for node in nodes), counts))
     return units
 
@@ -121,16 +121,19 @@ def _held_out(units: Sequence[_Unit], share: float, seed: int) -> IndexArray:
     """Rows of the units that bring the test closest to its quotas; every stratum keeps a train row.
 
     Greedy: a unit is taken if that lowers the squared distance to the quotas. Rare strata choose
-    first, as in iterative stratification (Sechidis et al., ECML 2011).
+    first, and where strata overlap a unit's rarest one decides alone, as in iterative
+    stratification (Sechidis et al., ECML 2011): else the frequent ones would outvote it.
     """
     rows, totals = sum(len(unit.rows) for unit in units), _totals(units)
+    overlap = totals.total() > rows
     wanted, left = _quotas(totals, rows, share, seed), totals.copy()
     taken: list[_Unit] = []
 
     def gain(unit: _Unit) -> float:
         if any(left[s] <= n for s, n in unit.counts.items()):
             return -math.inf
-        return sum(n * (2.0 * (wanted[s] - totals[s] + left[s]) - n) for s, n in unit.counts.items())
+        deciding = [min(unit.counts, key=lambda s: (totals[s], s))] if overlap else unit.counts
+        return sum(unit.counts[s] * (2.0 * (wanted[s] - totals[s] + left[s]) - unit.counts[s]) for s in deciding)
 
     for unit in sorted(units, key=lambda unit: min(totals[s] for s in unit.counts)):
         if gain(unit) > 0:
@@ -164,9 +167,10 @@ def _quotas(totals: Counter[int], rows: int, share: float, seed: int) -> dict[in
 
 def _folds(examples: Examples, train: IndexArray, seed: int, folds: int) -> IndexArray:
     """Fold number of each train row; whole units, the largest first, each to where its strata are rarest."""
-    units = _units(examples, train, seed)
-    if len(units) < 2:  # one group, or copies of one example: nothing can be kept whole
-        units = [_Unit((row,), Counter()) for unit in units for row in unit.rows]
+    units: list[_Unit] = []
+    for ties in ((examples.digests, examples.groups), (examples.digests,), ()):
+        if len(units) < 2:  # all one group, or copies of one example: that cannot be kept whole
+            units = _units(examples, train, seed, ties)
     count, totals = max(2, min(folds, len(units))), _totals(units)
     filled = {s: np.zeros(count) for s in totals}
     sizes = np.zeros(count)

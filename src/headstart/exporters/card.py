@@ -25,6 +25,7 @@ PIPELINES = {
 }
 """Hugging Face's name of the job; it has none for a number from an image."""
 BREAKS = re.compile(r"[\t\n\v\f\r\x1c-\x1f\x85\u2028\u2029]+")
+SPECIALS = re.compile(r"[!#$&*<=>@[-`{-~]|:(?=/)|(?<=www)\.", re.IGNORECASE)
 JOINERS = "\u200c\u200d"
 """Invisible, but part of the spelling of many scripts and of emoji."""
 SHOWN_LABELS = 100
@@ -69,8 +70,8 @@ def _visible(text: object) -> str:
 
 
 def _text(text: object) -> str:
-    """A foreign text within a paragraph or table cell, as itself: every ASCII special as a numeric entity."""
-    return re.sub(r"[!-$&'*:<-@[-`{-~]", lambda special: f"&#{ord(special[0])};", _visible(text))
+    """A foreign text within a paragraph or table cell, as itself: what Markdown or HTML could take up as entities."""
+    return SPECIALS.sub(lambda special: f"&#{ord(special[0])};", _visible(text))
 
 
 def _code(text: object) -> str:
@@ -122,13 +123,13 @@ def _front(facts: Facts) -> str:
 
 def _what(facts: Facts) -> str:
     task, receipt = facts["task"], facts.get("receipt") or {}
-    number = task["problem"] == "regression"
-    job = "predicts one number" if number else f"knows {len(task['labels']):,} labels"
-    several = ", of which several may apply at once" if task["problem"] == "multilabel" else ""
+    share = "any" if task["problem"] == "multilabel" else "one"
+    picks = f"picks {share} of {len(task['labels']):,} labels"
+    job = "predicts one number" if task["problem"] == "regression" else picks
     method = f" by the method {_code(facts['method'])}" if facts.get("method") else ""
     layer = f" on its layer {_code(facts['layer'])}" if facts.get("layer") else ""
     source = f"the pretrained source {_code(facts['source']['name'])}{method}{layer}"
-    first = f"For every {_text(task['modality'])} it {job}{several}. Headstart made it from {source}."
+    first = f"For every {_text(task['modality'])} it {job}. Headstart made it from {source}."
     if not receipt.get("sentence"):
         return first
     return f"{first}\n\n**Verdict: {_text(receipt.get('verdict') or 'none')}.** {_text(receipt['sentence'])}"

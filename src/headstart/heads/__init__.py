@@ -89,7 +89,8 @@ class Head:
 
 def applicable(problem: Problem) -> tuple[str, ...]:
     """Names of the heads that can learn this problem, ridge first."""
-    return tuple(sorted((name for name, head in HEADS.items() if problem in head.problems), key=lambda name: name != "ridge"))
+    names = (name for name, head in HEADS.items() if problem in head.problems)
+    return tuple(sorted(names, key=lambda name: name != "ridge"))
 
 
 def best(

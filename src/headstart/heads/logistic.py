@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart import ridge
 from headstart.calibration import log_losses, probabilities, temperature
@@ -25,6 +27,8 @@ __all__ = ["HEAD", "fit"]
 PENALTIES = 10.0 ** (np.arange(-12, 25) / 4)
 TOLERANCE = 1e-5
 """Relative decrease of the objective at which a fit stops."""
+FLOOR = 0.01
+"""Nats a row below which that decrease counts as absolute: separable data would never stop."""
 WORTH = 4
 """Decimals of the log-loss that are worth another penalty: separable data would walk to the end of the grid."""
 LARGEST = 2**25
@@ -44,8 +48,8 @@ class Fits:
     """(N, C) in {0, 1}."""
     training: FloatArray
     """(N, F, 1) in {0, 1}: which rows a fit may learn from."""
-    learnable: FloatArray
-    """(F, C) in {0, 1}: outputs with something to learn in the rows of a fit."""
+    learnable: NDArray[np.bool_]
+    """(F, C): outputs with something to learn in the rows of a fit."""
     softmax: bool
 
     def minimise(self, start: FloatArray, penalty: float, tolerance: float) -> FloatArray:
@@ -55,15 +59,19 @@ class Fits:
         penalties = np.full((len(start), 1, 1), penalty)
         penalties[-1] = 0
         scaling = 1 / np.sqrt(penalties + self.curvature[:, None])
+        unit = FLOOR * float(self.training.sum()) + 1
 
-        def objective(flat: FloatArray) -> tuple[float, FloatArray]:
+        def objective(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             weights = flat.reshape(start.shape) * scaling
             loss, slope = self.loss(weights)
             shrinking = penalties * weights
-            return loss + 0.5 * float((shrinking * weights).sum()), ((slope + shrinking) * scaling).ravel()
+            total = loss + 0.5 * float((shrinking * weights).sum())
+            return total / unit, ((slope + shrinking) * (scaling / unit)).ravel()
 
-        options = {"maxiter": 500, "maxfun": 1000, "ftol": tolerance, "gtol": 1e-9, "maxcor": 10}
-        found = minimize(objective, (start / scaling).ravel(), jac=True, method="L-BFGS-B", options=options)
+        found = minimize(
+            objective, (start / scaling).ravel(), jac=True, method="L-BFGS-B",
+            options={"maxiter": 500, "maxfun": 1000, "ftol": tolerance, "gtol": 1e-9},
+        )  # fmt: skip
         return np.asarray(found.x.reshape(start.shape) * scaling)
 
     def loss(self, weights: FloatArray) -> tuple[float, FloatArray]:
@@ -95,14 +103,17 @@ class Fits:
         return losses, slope
 
     def complete(self, weights: FloatArray) -> FloatArray:
-        """Gives outputs with nothing to learn the odds of half an example, where the optimum is infinitely far."""
+        """Gives outputs with nothing to learn the odds of half an example, where the optimum is infinitely far.
+
+        Softmax logits, free up to a shift, become log-probabilities on average over the rows of the fit.
+        """
         done = weights.copy()
         rows = np.maximum(self.training.sum(0), 1)
         half = np.broadcast_to(np.log(0.5 / rows), self.learnable.shape)
         if not self.softmax:
             positive = np.einsum("nf,nc->fc", self.training[:, :, 0], self.hits)
             half = np.log((positive + 0.5) / (self.training.sum(0) - positive + 0.5))
-        elif not self.learnable.all():
+        else:
             logits = (self.design @ done.reshape(len(done), -1)).reshape(len(self.design), *done.shape[1:])
             logits = logits + np.where(self.learnable, 0, ABSENT)
             top = logits.max(2, keepdims=True)
@@ -155,7 +166,7 @@ def fit(
     found = start.selection if start else None
     found = found or ridge.select(embeddings, targets, problem, outputs, few)
     precision = np.float64 if embeddings.dtype == np.float64 else np.float32
-    batches = list(_batches(found, targets, problem, few, precision))
+    batches = list(_batches(found, problem, few, precision))
     tried: dict[int, Trial] = {}
 
     def trial(index: int) -> Trial:
@@ -182,12 +193,12 @@ HEAD = Head(fit, ("classification", "multilabel"))
 
 
 def _batches(
-    found: ridge.Selection, targets: np.ndarray, problem: Problem, folds: IndexArray, precision: type
+    found: ridge.Selection, problem: Problem, folds: IndexArray, precision: type[np.floating[Any]]
 ) -> Iterator[tuple[IndexArray, Fits]]:
     """The fits (0: all rows, 1 + f: without fold f) in as few batches as memory allows."""
     factor, hits = found.factor, found.responses.values > 0
     rows, outputs = hits.shape
-    design = np.hstack([factor.components, np.ones((rows, 1))]).astype(precision)
+    design: FloatArray = np.hstack([factor.components, np.ones((rows, 1))]).astype(precision)
     chances = probabilities(found.out_of_fold, problem)
     curvature = np.append(factor.values, rows)[:, None] * np.maximum((chances * (1 - chances)).mean(0), 1e-3)
     numbers = np.arange(-1, folds.max() + 1)
@@ -195,9 +206,10 @@ def _batches(
     seen = training.T @ hits > 0
     learnable = seen if problem == "classification" else seen & (training.T @ ~hits > 0)
     for batch in np.array_split(numbers + 1, min(len(numbers), -(-rows * outputs * len(numbers) // LARGEST))):
-        yield batch, Fits(
-            design, curvature, hits.astype(precision), training[:, batch, None].astype(precision), learnable[batch],
-            problem == "classification",
+        subset = training[:, batch, None].astype(precision)
+        yield (
+            batch,
+            Fits(design, curvature, hits.astype(precision), subset, learnable[batch], problem == "classification"),
         )
 
 

@@ -17,7 +17,7 @@ def fit(
     folds: IndexArray | None,
     problem: Problem,
     outputs: int,
-    start: FittedHead | None = None,
+    start: FittedHead | None = None,  # noqa: ARG001 - the contract of a head
 ) -> FittedHead:
     """The ridge of `headstart.ridge.select`; ``folds`` None means leave-one-out, ``start`` is not needed.
 

@@ -25,7 +25,7 @@ BASELINES = Registry(
         "majority": "headstart.modalities.majority:make",
     },
 )
-"""Modality (or ``majority``) -> ``make(task, seed)``, see `headstart.modalities.baseline.Baseline`."""
+"""Modality (or ``majority``) -> ``make(task, seed)``, see `headstart.classical.Baseline`."""
 
 
 def pipeline_of(source: Source) -> Pipeline:

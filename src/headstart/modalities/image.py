@@ -55,7 +55,7 @@ class ImagePipeline:
         image = open_image(example, draft=short)
         ratio = short / min(image.size)
         width, height = (max(short, round(side * ratio)) for side in image.size)
-        left, top = (width - size) / 2, (height - size) / 2
+        left, top = round((width - size) / 2), round((height - size) / 2)
         box = tuple(edge * scale for edge, scale in zip((left, top, left + size, top + size), (image.width / width, image.height / height) * 2, strict=True))
         return np.asarray(image.resize((size, size), self._resample, box=box))
 

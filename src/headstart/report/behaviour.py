@@ -45,7 +45,7 @@ def calibration(view: RunView) -> Markup | None:
         return None
     bins = outcome.bins()
     sure, right = float(outcome.confidence.mean()), float(outcome.right.mean())
-    lean = "more sure than it should be" if sure > right else "less sure than it could be"
+    lean = "about as sure as it should be" if abs(sure - right) < 0.01 else "too sure" if sure > right else "less sure than it could be"
     said = tag(
         "p",
         "The expected calibration error (ECE) is ",
@@ -102,7 +102,7 @@ def _worst(view: RunView, outcome: Outcome) -> Markup | None:
     rows: list[tuple[Child, ...]] = []
     for mistake in found:
         shown = view.texts.get(mistake.id)
-        example = join(identifier(mistake.id), tag("small", name(shown, 160)) if isinstance(shown, str) else None)
+        example = join(name(shown, 160), tag("small", identifier(mistake.id))) if isinstance(shown, str) else identifier(mistake.id)
         size = signed(plain(mistake.size)) if numeric else percent(mistake.size)
         rows.append((example, name(mistake.given), name(mistake.predicted), size))
     caption = "The largest errors." if numeric else "Wrong predictions the model was surest of: a mistake of the model, or of the label."

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.report.axes import Axis, bottom, chart, left, text, ticks_in
-from headstart.report.figures import count, duration, measured, metric, percent, plain
+from headstart.report.figures import count, duration, measured, metric, metric_tick, percent, plain, portion, tick
 from headstart.report.markup import Markup, join, tag
 from headstart.report.outcomes import Bins, Outcome
 
@@ -83,11 +83,12 @@ def costs(id_: str, name: str, points: Sequence[Point]) -> Markup:
     words = metric(name)
     times = [max(point.seconds, 0.01) for point in points]
     x_axis = Axis(min(times) / 2, max(times) * 2, 76, 680, log=True)
-    y_axis = Axis(*ticks_in([point.value for point in points], 0.15), 280, 20)
+    low, high = ticks_in([point.value for point in points], 0.15)
+    y_axis = Axis(low, min(high, 1.0) if words.share and high > low else high, 280, 20)
     better = "lower" if words.lower_is_better else "higher"
     parts = [
         bottom(x_axis, 280, 20, _seconds, [moment for moment in MOMENTS if x_axis.low <= moment <= x_axis.high]),
-        left(y_axis, 76, 680, lambda value: measured(name, value)),
+        left(y_axis, 76, 680, lambda value: metric_tick(name, value)),
         text(378, 318, "training time (log scale)", "tick", anchor="middle"),
         text(76, 10, f"{words.title}, {better} is better", "tick"),
     ]
@@ -135,7 +136,7 @@ def calibration(id_: str, bins: Bins) -> Markup:
         tag("path", d=f"M{x_axis.at(0)} {y_axis.at(0)}L{x_axis.at(1)} {y_axis.at(1)}", class_="ideal"),
         tag("path", d="M" + "L".join(f"{x} {y}" for x, y, _ in spots), class_="mark strong curve"),
         (
-            tag("circle", tag("title", f"{percent(c)} sure, {percent(a)} right, {count(n)} decisions"), cx=x, cy=y, r=5, class_="mark strong")
+            tag("circle", tag("title", f"{percent(c)} sure, {percent(a)} right, {count(n)} decisions"), cx=x, cy=y, r=3 + 3 * (n / tall) ** 0.5, class_="mark strong")
             for (x, y, n), c, a in zip(spots, bins.confidence, bins.correct, strict=True)
         ),
         (tag("rect", x=x - 6, y=410 - 44 * n / tall, width=12, height=44 * n / tall, class_="bar") for x, _, n in spots),
@@ -154,8 +155,8 @@ def values(id_: str, outcome: Outcome, limit: int = 1500) -> Markup:
     low, high = ticks_in([*true, *predicted], 0.04)
     x_axis, y_axis = Axis(low, high, 76, 436), Axis(low, high, 372, 20)
     parts = [
-        bottom(x_axis, 372, 20, plain),
-        left(y_axis, 76, 436, plain),
+        bottom(x_axis, 372, 20, tick),
+        left(y_axis, 76, 436, tick),
         tag("path", d=f"M{x_axis.at(low)} {y_axis.at(low)}L{x_axis.at(high)} {y_axis.at(high)}", class_="ideal"),
         (tag("circle", cx=x_axis.at(x), cy=y_axis.at(y), r=3, class_="dot") for x, y in zip(true, predicted, strict=True)),
         text(256, 410, "true value", "tick", anchor="middle"),
@@ -171,11 +172,11 @@ def shares(id_: str, title: str, parts: Sequence[tuple[str, float]]) -> Markup:
     x = 0.0
     for index, (label, share) in enumerate(parts):
         wide = WIDTH * share
-        drawn.append(tag("rect", tag("title", f"{label}: {percent(share)}"), x=x, y=0, width=max(wide - 2, 0.5), height=22, class_=f"share s{index}"))
+        drawn.append(tag("rect", tag("title", f"{label}: {portion(share)}"), x=x, y=0, width=max(wide - 2, 0.5), height=22, class_=f"share s{index}"))
         x += wide
     spot = 0.0
     for index, (label, share) in enumerate(parts):
-        drawn += [tag("rect", x=spot, y=37, width=11, height=11, class_=f"share s{index}"), text(spot + 18, 47, f"{label} {percent(share)}", "label")]
+        drawn += [tag("rect", x=spot, y=37, width=11, height=11, class_=f"share s{index}"), text(spot + 18, 47, f"{label} {portion(share)}", "label")]
         spot += 200
-    told = "; ".join(f"{label}: {percent(share)}" for label, share in parts)
+    told = "; ".join(f"{label}: {portion(share)}" for label, share in parts)
     return chart(id_, (WIDTH, 56), title, told, drawn)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from headstart.report.charts import Interval, Point, costs, intervals
-from headstart.report.figures import DASH, count, duration, fixed, measured, metric, plain
+from headstart.report.figures import DASH, count, duration, fixed, measured, metric, plain, tick
 from headstart.report.markup import Child, Markup, clip, details, join, name, table, tag
 from headstart.report.verdict import rows_right
 from headstart.report.view import RunView, kind_of
@@ -85,7 +85,7 @@ def _arm_row(view: RunView, receipt: Receipt, arm: ArmResult, names: list[str]) 
     for each in names:
         right = rows_right(view, arm) if each == "accuracy" else None
         figures.append(join(measured(each, arm.test.get(each)), tag("small", right) if right else None))
-    parts = [part for part in (arm.method, arm.source) if part and part not in arm.name]
+    parts = [part for part in (arm.method, arm.source) if part not in ("", "none") and part not in arm.name]
     title = join(
         name(arm.name, 40),
         tag("small", [join(" · " if at else None, name(part, 32)) for at, part in enumerate(parts)]) if parts else None,
@@ -125,7 +125,7 @@ def _scores(rows: list[RankedSource], found: Ranking, decimals: int) -> Markup |
         score, error = float(row.score or 0), float(row.standard_error or 0)
         words = fixed(score, decimals) + (f" ± {fixed(error, decimals)}" if row.standard_error is not None else "")
         drawn.append(Interval(row.source, score, score - error, score + error, words, row.source == found.chosen))
-    return intervals("scores", "Score of each source, with one standard error", drawn, plain)
+    return intervals("scores", "Score of each source, with one standard error", drawn, tick)
 
 
 def _others(rows: list[RankedSource], found: Ranking) -> Markup | None:

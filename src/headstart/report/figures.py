@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["DASH", "METRICS", "Metric", "count", "difference", "duration", "fixed", "measured", "metric", "p_value", "percent", "plain", "signed", "tick"]
+__all__ = ["DASH", "METRICS", "Metric", "count", "difference", "difference_tick", "duration", "fixed", "measured", "metric", "metric_tick", "p_value", "percent", "plain", "portion", "signed", "tick"]
 
 DASH = "–"
 MINUS = "\u2212"
@@ -71,6 +71,13 @@ def percent(share: float | None, decimals: int = 1) -> str:
     return DASH if share is None or not math.isfinite(share) else f"{100 * share:z.{decimals}f}%".replace("-", MINUS)
 
 
+def portion(share: float) -> str:
+    """A share of a whole as percent; none and all are said only where they are exact."""
+    if 0 < share < 0.0005:
+        return "< 0.1%"
+    return "> 99.9%" if 0.9995 < share < 1 else percent(share)
+
+
 def signed(text: str) -> str:
     """A written number with its sign, plus included."""
     return text if text.startswith((MINUS, DASH)) else f"+{text}"
@@ -88,9 +95,19 @@ def difference(name: str, value: float | None, unit: bool = True) -> str:
     return signed(f"{100 * value:z.1f}".replace("-", MINUS)) + (" points" if unit else "")
 
 
-def tick(name: str, value: float) -> str:
-    """A difference on an axis: as short as it is exact."""
-    size = f"{100 * value if metric(name).share else value:.6g}".replace("-", MINUS)
+def tick(value: float) -> str:
+    """A number on an axis: as short as it is exact."""
+    return f"{value:.6g}".replace("-", MINUS)
+
+
+def metric_tick(name: str, value: float) -> str:
+    """A metric's value on an axis."""
+    return f"{tick(100 * value)}%" if metric(name).share else tick(value)
+
+
+def difference_tick(name: str, value: float) -> str:
+    """A difference of a metric on an axis, with its sign."""
+    size = tick(100 * value if metric(name).share else value)
     return size if value == 0 else signed(size)
 
 

@@ -10,8 +10,8 @@ from typing import TypeAlias
 
 __all__ = ["Child", "Markup", "clip", "details", "escape", "facts", "identifier", "join", "name", "scrolling", "table", "tag"]
 
-UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-"""Characters that HTML or UTF-8 cannot carry: controls, lone surrogates, noncharacters."""
+UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+"""What HTML or UTF-8 cannot carry (controls, lone surrogates, noncharacters), and what makes text read as another."""
 VOID = frozenset({"br", "col", "link", "meta"})
 NAME_LIMIT = 60
 HINT_LIMIT = 300
@@ -28,7 +28,7 @@ Child: TypeAlias = "str | int | None | Iterable[Child]"
 
 
 def escape(text: str) -> Markup:
-    """Text as HTML: markup characters escaped, what HTML cannot carry replaced by U+FFFD."""
+    """Text as HTML: markup characters escaped, what is unsafe to show replaced by U+FFFD."""
     return text if isinstance(text, Markup) else Markup(html.escape(UNSAFE.sub("\ufffd", text), quote=True))
 
 

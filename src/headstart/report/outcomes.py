@@ -117,10 +117,10 @@ class Outcome:
 
     @cached_property
     def predicted(self) -> NDArray[Any]:
-        """Class numbers (N,), label flags (N, C) at probability 0.5, or values (N,)."""
+        """Class numbers (N,), label flags (N, C) above probability 0.5, or values (N,)."""
         if self.problem == "classification":
             return self.output.argmax(axis=1)
-        return self.output >= 0.5 if self.problem == "multilabel" else self.output
+        return self.output > 0.5 if self.problem == "multilabel" else self.output
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
@@ -149,11 +149,12 @@ class Outcome:
         return np.bincount(self.targets * classes + self.predicted, minlength=classes**2).reshape(classes, classes)
 
     def confused(self, limit: int) -> list[tuple[int, int, int]]:
-        """The most frequent mistakes as (given, predicted, count)."""
+        """The most frequent mistakes as (given, predicted, count); single ones only where no pair is more frequent."""
         wrong = ~self.right
         pairs, sizes = np.unique(np.stack([self.targets[wrong], self.predicted[wrong]]), axis=1, return_counts=True)
         order = np.argsort(-sizes, kind="stable")[:limit]
-        return [(int(pairs[0, at]), int(pairs[1, at]), int(sizes[at])) for at in order]
+        frequent = order[sizes[order] > 1]
+        return [(int(pairs[0, at]), int(pairs[1, at]), int(sizes[at])) for at in (frequent if len(frequent) else order)]
 
     def by_label(self) -> list[LabelRow]:
         """One row a label, the worst found first, labels without rows last."""

@@ -6,12 +6,13 @@ import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 from headstart.report.charts import shares
-from headstart.report.figures import count, duration, percent, plain
+from headstart.report.figures import count, duration, portion, tick
 from headstart.report.markup import Child, Markup, clip, details, facts, identifier, join, name, table, tag
-from headstart.report.view import RunView
+from headstart.report.view import STEPS, RunView
 from headstart.types import Exclusion, LedgerRow
 
 __all__ = ["data", "reproduce", "weights"]
@@ -38,7 +39,7 @@ def weights(view: RunView) -> Markup | None:
     for row in ledger.rows:
         sizes[row.status] += math.prod(row.shape)
     rows = [
-        (status, meaning, count(tensors[status]), count(sizes[status]), "" if status == "unused" else percent(ledger.share(status), 2))
+        (status, meaning, count(tensors[status]), count(sizes[status]), "" if status == "unused" else portion(ledger.share(status)))
         for status, meaning in STATUS.items()
     ]
     summed = table("Every tensor of the shipped model is accounted for.", ("Status", "Meaning", "Tensors", "Parameters", "Share"), rows, numbers=(2, 3, 4))
@@ -65,17 +66,26 @@ def reproduce(view: RunView) -> Markup | None:
     """The command, settings, versions, machine and hashes."""
     command = view.facts.get("command")
     words = [str(part) for part in command] if isinstance(command, list) else []
+    if words and PurePath(words[0]).name in {"headstart", "__main__.py"}:
+        words[0] = "headstart"
     shown = tag("pre", tag("code", clip(shlex.join(words), 4000)), tabindex=0) if words else None
     asked = shown or tag("p", "The command is not stored in this run.", class_="missing")
     found = [("Data", view.facts.get("data")), ("Bundle", view.ship.get("bundle")), ("SHA-256 of the weights", view.ship.get("sha256"))]
     hashes = facts([(term, tag("code", clip(str(value), 300))) for term, value in found if value])
     tables = (
-        _mapping("Time of each step.", "Step", "Time", {step: duration(s) for step, s in view.mapping("seconds").items() if isinstance(s, (int, float))}),
+        _mapping("Time of each step.", "Step", "Time", _times(view)),
         _mapping("Settings.", "Setting", "Value", view.mapping("config")),
         _mapping("Versions.", "Package", "Version", view.mapping("versions")),
         _mapping("Machine.", "What", "Which", view.mapping("machine")),
     )
-    return join(tag("p", "The same command on the same data, versions and thread count gives the same weights."), asked, hashes, tag("div", tables, class_="columns"))
+    return join(tag("p", "On a CPU, the same command on the same data with the same versions and thread count gives the same weights."), asked, hashes, tag("div", tables, class_="columns"))
+
+
+def _times(view: RunView) -> dict[str, str]:
+    """Step -> time, in the order of the job; steps of other versions last."""
+    seconds = {step: spent for step, spent in view.mapping("seconds").items() if isinstance(spent, (int, float))}
+    order = [*(step for step in STEPS if step in seconds), *(step for step in seconds if step not in STEPS)]
+    return {step: duration(seconds[step]) for step in order}
 
 
 def _tensor(row: LedgerRow) -> tuple[Child, ...]:
@@ -104,7 +114,7 @@ def _value(value: Any) -> Child:
     if isinstance(value, bool) or value is None:
         return "not set" if value is None else str(value).lower()
     if isinstance(value, (int, float)):
-        return count(value) if isinstance(value, int) else plain(value)
+        return count(value) if isinstance(value, int) else tick(value)
     if isinstance(value, Mapping):
         return clip(", ".join(f"{key}: {item}" for key, item in value.items()), 200)
     return clip(str(value), 200)

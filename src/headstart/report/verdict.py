@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headstart.report.charts import Interval, intervals
-from headstart.report.figures import DASH, count, difference, duration, measured, metric, p_value, percent, tick
+from headstart.report.figures import DASH, count, difference, difference_tick, duration, measured, metric, p_value, percent
 from headstart.report.markup import Child, Markup, facts, join, name, table, tag
 from headstart.report.view import STEPS, RunView
 from headstart.types import ArmResult, Gain, Receipt
@@ -143,7 +143,7 @@ def _forest(receipt: Receipt) -> Markup | None:
     ]
     unit = " in points" if metric(first.metric).share else ""
     title = f"Gain in {metric(first.metric).title.lower()}{unit}, with {percent(first.level, 0)} interval"
-    drawn = intervals("gains", title, rows, lambda value: tick(first.metric, value), ("transfer worse", "transfer better"))
+    drawn = intervals("gains", title, rows, lambda value: difference_tick(first.metric, value), ("transfer worse", "transfer better"))
     return join(tag("p", title, ". The verdict rests on the first row.", class_="above"), drawn)
 
 

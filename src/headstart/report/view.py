@@ -83,7 +83,7 @@ def load(folder: Path) -> RunView:
         facts=facts,
         done=tuple(name for name, result in found.items() if result is not None),
         task=_as(Task, read.get("task")),
-        counts=_as(dict, read.get("counts")) or {},
+        counts=_as(dict, read.get("counts")) or {key: read[key] for key in ("rows",) if key in read},
         excluded=_all(Exclusion, read.get("excluded")),
         notes=_all(str, read.get("notes")),
         texts=_as(dict, read.get("texts")) or {},

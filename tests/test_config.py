@@ -1,0 +1,51 @@
+"""Settings: precedence, types, refusals."""
+
+from __future__ import annotations
+
+import pytest
+
+from headstart.config import FitConfig, parse_duration, resolve
+from headstart.errors import UsageError
+
+
+def test_arguments_beat_environment_beats_toml_beats_defaults(tmp_path):
+    toml = tmp_path / "headstart.toml"
+    toml.write_text('[fit]\nseed = 1\nbudget = "1m"\nsource = "toml"\nmetric = "accuracy"\n')
+    found = resolve({"seed": 3, "label": None}, toml, {"HEADSTART_SEED": "2", "HEADSTART_BUDGET": "30s", "HEADSTART_CACHE": "/x"})
+    assert found == FitConfig(seed=3, budget=30.0, source="toml", metric="accuracy")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30", 30.0), ("30s", 30.0), ("2m", 120.0), (" 1.5 h ", 5400.0), (7, 7.0), (None, None)])
+def test_durations(text, seconds):
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "-3s", "1d", "2 m 3", "1e3"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(UsageError, match="is not a duration. Examples: 30s"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sorce": "a"}, "unknown setting 'sorce'; did you mean 'source'"),
+        ({"seed": "x"}, "seed is 'x', which is not a number"),
+        ({"seed": -1}, "seed is -1"),
+        ({"test_share": 1.5}, "test_share is 1.5"),
+        ({"budget": 0}, "budget is 0"),
+        ({"problem": "clasification"}, "did you mean 'classification'"),
+    ],
+)
+def test_refusals_say_what_is_valid(settings, message):
+    with pytest.raises(UsageError, match=message):
+        resolve(settings, environment={})
+
+
+@pytest.mark.parametrize(("text", "message"), [("[fit]\nsede = 1", "sede"), ("[fit", "not a TOML file"), (None, "cannot read the settings file")])
+def test_bad_settings_files(tmp_path, text, message):
+    path = tmp_path / "x.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        resolve({}, path, {})
