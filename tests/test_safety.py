@@ -27,6 +27,10 @@ def entry(dtype: Any = "F32", shape: Any = (2,), offsets: Any = (0, 8)) -> dict[
     return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
 
 
+def said(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
 # --- JSON ----------------------------------------------------------------------------------
 
 
@@ -71,6 +75,7 @@ def test_json_reads_what_json_writes(value: dict[str, Any]) -> None:
         (b"3", "not a JSON object"),
         (b'{"a":"' + b"x" * 8_000_000 + b'"}', "8,000,008 bytes"),
     ],
+    ids=said,
 )
 def test_json_refuses(text: bytes, said: str) -> None:
     with pytest.raises(BundleRefused, match=said):
@@ -169,6 +174,7 @@ def test_table_and_arrays() -> None:
         (packed({"a": entry(), "b": entry()}, b"\0" * 8), "overlaps"),
         (packed({"a": entry(offsets=[2**60, 2**60 + 8])}, b"\0" * 8), "gap"),
     ],
+    ids=said,
 )
 def test_table_refuses(data: bytes, said: str) -> None:
     with pytest.raises(BundleRefused, match=said):

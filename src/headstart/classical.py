@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
-from scipy import sparse
 from scipy.special import expit, log_softmax, logsumexp, softmax
 
 from headstart.calibration import log_losses, temperature
@@ -18,7 +17,8 @@ __all__ = ["Baseline", "Extractor", "FeatureBaseline", "dealt_folds", "fit_linea
 AFFORDABLE = 4_000_000
 """Entries times outputs up to which every fold is held out once; beyond, the first fold alone is."""
 LARGE = 20_000_000
-"""Entries times outputs beyond which the strength is chosen on a share of the rows."""
+"""Entries times outputs beyond which the strength is chosen on a share of the rows, and not the weakest
+penalty, which takes several times the steps."""
 DENSE_DISCOUNT = 20
 """How many times faster a dense entry is multiplied than a sparse one."""
 FINE, COARSE = 3e-3, 1e-2
@@ -74,12 +74,17 @@ LINKS: dict[Problem, Link] = {
         lambda p, q: p * (q - (p * q).sum(axis=1, keepdims=True)),
     ),
     "multilabel": Link(lambda z, y: float((np.logaddexp(0, z) - z * y).sum()), expit, lambda p, q: p * (1 - p) * q),
-    "regression": Link(lambda z, y: 0.5 * float(((z - y) ** 2).sum()), lambda z: z, lambda p, q: q),
+    "regression": Link(lambda z, y: 0.5 * float(((z - y) ** 2).sum()), lambda z: z, lambda _, q: q),
 }
 
 
 def fit_linear(
-    features: Any, responses: FloatArray, strength: float, problem: Problem, start: FloatArray | None = None, tolerance: float = FINE
+    features: Any,
+    responses: FloatArray,
+    strength: float,
+    problem: Problem,
+    start: FloatArray | None = None,
+    tolerance: float = FINE,
 ) -> FloatArray:
     """Penalised linear model by truncated Newton steps (Lin, Weng and Keerthi 2008, for softmax as well).
 
@@ -98,7 +103,8 @@ def fit_linear(
         Coefficients (F + 1, C), the intercept last.
     """
     rows, columns = features.shape
-    link, transposed = LINKS[problem], features.T.tocsr() if sparse.issparse(features) else features.T
+    # CSR again where the features are: its products do not write all over memory
+    link, transposed = LINKS[problem], features.T.tocsr() if hasattr(features, "tocsr") else features.T
     penalty = np.full((columns + 1, 1), 1 / (strength * rows))
     penalty[-1] = 1e-9
 
@@ -107,10 +113,10 @@ def fit_linear(
         return np.asarray(features @ narrow[:-1] + narrow[-1], np.float64)
 
     def pull(slopes: FloatArray) -> FloatArray:
-        return np.vstack([transposed @ slopes.astype(features.dtype), slopes.sum(axis=0)]) / rows
+        return np.asarray(np.vstack([transposed @ slopes.astype(features.dtype), slopes.sum(axis=0)]) / rows)
 
     def objective(z: FloatArray, weights: FloatArray) -> float:
-        return link.loss(z, responses) / rows + 0.5 * float((penalty * weights**2).sum())
+        return float(link.loss(z, responses) / rows + 0.5 * (penalty * weights**2).sum())
 
     weights = np.zeros((columns + 1, responses.shape[1])) if start is None else start
     first = float(np.linalg.norm(pull(link.mean(np.zeros(responses.shape)) - responses))) or 1.0
@@ -124,10 +130,10 @@ def fit_linear(
         precision = tolerance if problem == "regression" else min(0.25, np.sqrt(size / first))
         step = _conjugate(lambda q, p=mean: pull(link.bend(p, predict(q))) + penalty * q, -gradient, precision)  # type: ignore[misc]
         moved, slope, now, share = predict(step), float((gradient * step).sum()), objective(z, weights), 1.0
-        while share > 1e-6 and objective(z + share * moved, weights + share * step) > now + 1e-4 * share * slope:
+        while objective(z + share * moved, weights + share * step) > now + 1e-4 * share * slope:
             share /= 2
-        if share <= 1e-6:
-            break
+            if share < 1e-6:  # as exact as the features' precision allows
+                return weights
         weights, z = weights + share * step, z + share * moved
     return weights
 
@@ -176,6 +182,22 @@ class _Model:
         return full
 
 
+class _Trial(NamedTuple):
+    """Held-out rows as predicted at one strength."""
+
+    logits: FloatArray
+    """Calibrated."""
+    temperature: float
+    loss: float
+
+
+def _trial(logits: FloatArray, targets: np.ndarray, problem: Problem) -> _Trial:
+    if not len(targets):
+        return _Trial(logits, 1.0, 0.0)
+    heat = temperature(logits, targets, problem)
+    return _Trial(logits / heat, heat, float(log_losses(logits / heat, targets, problem).mean()))
+
+
 class FeatureBaseline:
     """A penalised linear model on extracted features, its penalty and temperature from held-out rows.
 
@@ -190,7 +212,9 @@ class FeatureBaseline:
 
     name = "classical baseline"
 
-    def __init__(self, task: Task, seed: int, extractor: Extractor, source: str, features: str, strengths: Sequence[float]) -> None:
+    def __init__(
+        self, task: Task, seed: int, extractor: Extractor, source: str, features: str, strengths: Sequence[float]
+    ) -> None:
         self.task, self.seed, self.source, self.strengths = task, seed, source, tuple(strengths)
         self.method = "ridge" if task.problem == "regression" else "logistic"
         self.title = f"{features} + {self.method} regression"
@@ -202,12 +226,10 @@ class FeatureBaseline:
         if folds is None or len(folds) != len(inputs):
             folds = dealt_folds(targets, self.seed)
         work = _entries(raw) * self.task.outputs
-        kept, trials = self._held_out(raw, targets, folds, work)
-        losses = {strength: float(losses.mean()) for strength, (_, losses, _) in trials.items()}
+        self.held_out, trials = self._held_out(raw, targets, folds, work)
         middle = self.strengths[len(self.strengths) // 2]
-        self.strength = min(losses, key=losses.__getitem__) if len(kept) else middle
-        self.held_out = kept
-        self.out_of_fold, _, self.temperature = trials[self.strength]
+        self.strength = min(trials, key=lambda one: trials[one].loss) if len(self.held_out) else middle
+        self.out_of_fold, self.temperature, _ = trials[self.strength]
         precision = FINE if work <= LARGE else COARSE
         self._model = self._fitted(raw, targets, [self.strength], precision)[self.strength]
         return self
@@ -218,30 +240,36 @@ class FeatureBaseline:
 
     def _held_out(
         self, raw: Any, targets: np.ndarray, folds: IndexArray, work: float
-    ) -> tuple[IndexArray, dict[float, tuple[FloatArray, FloatArray, float]]]:
-        """Rows that were held out, and for each strength their calibrated logits, losses and the temperature."""
-        problem = self.task.problem
-        numbers = np.unique(folds) if len(np.unique(folds)) > 1 else np.zeros(0, np.int64)
-        kept: list[IndexArray] = []
-        logits: dict[float, list[FloatArray]] = {strength: [np.zeros((0, self.task.outputs))] for strength in self.strengths}
-        for number in numbers if work <= AFFORDABLE else numbers[:1]:
-            held, seen = np.flatnonzero(folds == number), np.flatnonzero(folds != number)[:: max(1, int(work // LARGE))]
-            kept.append(held)
-            for strength, model in self._fitted(raw[seen], targets[seen], self.strengths, FINE).items():
+    ) -> tuple[IndexArray, dict[float, _Trial]]:
+        """Positions that were held out, and how each strength predicted them."""
+        numbers = np.unique(folds)
+        if len(numbers) < 2:
+            numbers = numbers[:0]
+        elif work > AFFORDABLE:
+            numbers = numbers[:1]
+        strengths = self.strengths if work <= LARGE else self.strengths[:-1]
+        kept = [np.flatnonzero(folds == number) for number in numbers]
+        logits: dict[float, list[FloatArray]] = {one: [np.zeros((0, self.task.outputs))] for one in strengths}
+        for number, held in zip(numbers, kept, strict=True):
+            seen = np.flatnonzero(folds != number)[:: max(1, int(work // LARGE))]
+            for strength, model in self._fitted(raw[seen], targets[seen], strengths, FINE).items():
                 logits[strength].append(model.logits(raw[held]))
-        rows = np.concatenate(kept) if kept else np.zeros(0, np.int64)
-        trials = {}
-        for strength, parts in logits.items():
-            found = np.concatenate(parts)
-            heat = temperature(found, targets[rows], problem) if len(rows) else 1.0
-            trials[strength] = found / heat, log_losses(found / heat, targets[rows], problem), heat
-        return rows, trials
+        rows = np.concatenate([np.zeros(0, np.int64), *kept])
+        return rows, {
+            strength: _trial(np.concatenate(parts), targets[rows], self.task.problem)
+            for strength, parts in logits.items()
+        }
 
-    def _fitted(self, raw: Any, targets: np.ndarray, strengths: Iterable[float], tolerance: float) -> dict[float, _Model]:
+    def _fitted(
+        self, raw: Any, targets: np.ndarray, strengths: Iterable[float], tolerance: float
+    ) -> dict[float, _Model]:
         """One model a strength, each begun where the one before ended."""
         problem = self.task.problem
-        center, spread = (float(np.mean(targets)), float(np.std(targets)) or 1.0) if problem == "regression" else (0.0, 1.0)
-        responses, learned = self._responses((targets - center) / spread if problem == "regression" else targets)
+        center, spread = 0.0, 1.0
+        if problem == "regression":
+            center, spread = float(np.mean(targets)), float(np.std(targets)) or 1.0
+            targets = (targets - center) / spread
+        responses, learned = self._responses(targets)
         scale, constants = self._extractor.scaling(raw), prior_logits(self.task, targets)
         features = scale(raw)
         models: dict[float, _Model] = {}
@@ -256,9 +284,9 @@ class FeatureBaseline:
         if self.task.problem == "regression":
             return targets[:, None], np.ones(1, bool)
         if self.task.problem == "multilabel":
-            return targets.astype(np.float64), targets.any(axis=0) & ~targets.all(axis=0)
+            return targets.astype(np.float64), np.asarray(targets.any(axis=0) & ~targets.all(axis=0))
         responses = np.eye(self.task.outputs)[targets]
-        return responses, responses.any(axis=0)
+        return responses, np.asarray(responses.any(axis=0))
 
 
 def prior_logits(task: Task, targets: np.ndarray) -> FloatArray:
@@ -287,4 +315,4 @@ def dealt_folds(targets: np.ndarray, seed: int, folds: int = 5) -> IndexArray:
 
 def _entries(raw: Any) -> float:
     """Entries to multiply with, in sparse ones."""
-    return float(raw.nnz) if sparse.issparse(raw) else raw.size / DENSE_DISCOUNT
+    return float(getattr(raw, "nnz", raw.size / DENSE_DISCOUNT))

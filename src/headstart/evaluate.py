@@ -57,8 +57,9 @@ def _mean(contributions: Any) -> Measured:
 
 
 def _one_hot(labels: NDArray[np.int64], classes: int, values: Any = 1.0) -> Any:
-    rows = np.arange(len(labels))
-    return sparse.csr_array((np.broadcast_to(np.asarray(values, np.float64), labels.shape), (rows, labels)), (len(labels), classes))
+    """(N, C) CSR with one value a row, at its label."""
+    spread = np.broadcast_to(np.asarray(values, np.float64), labels.shape)
+    return sparse.csr_array((spread, (np.arange(len(labels)), labels)), (len(labels), classes))
 
 
 def _over_present(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
@@ -97,7 +98,7 @@ def _log_loss(logits: FloatArray, targets: Targets) -> Measured:
 
 
 def _ece(logits: FloatArray, targets: Targets) -> Measured:
-    """Expected calibration error of the top class: sum over bins of |right - confidence| / N (Guo et al. 2017, eq. 3)."""
+    """Sum over bins of |right - confidence| / N, of the top class (Guo et al. 2017, equation 3)."""
     confidence = np.exp(np.max(log_softmax(np.asarray(logits, np.float64), axis=1), axis=1))
     bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     rows = _one_hot(bins, BINS, _hits(logits, targets) - confidence)
@@ -267,7 +268,5 @@ def difference(
     """
     first, second = measured(name, logits, targets, problem), measured(name, over, targets, problem)
     sign = 1.0 if METRICS[name].higher_is_better else -1.0
-    differing = np.asarray((abs(first.rows - second.rows)).max(axis=1)) if len(targets) else np.zeros(0)
-    if sparse.issparse(differing):
-        differing = differing.toarray()
-    return lambda weights: sign * (first(weights) - second(weights)), int(np.count_nonzero(differing))
+    differing = np.count_nonzero(abs(first.rows - second.rows).sum(axis=1))
+    return lambda weights: sign * (first(weights) - second(weights)), int(differing)

@@ -39,7 +39,7 @@ def announce(task: Task, split: Split) -> str:
         return f"{held}; how small a gain in {title} they can show is not known beforehand."
     if gain >= 1:
         return f"{held}; that is too few to show any gain in {title}."
-    return f"{held}; they can show a gain in {title} of about {gain:.2f} or more over the classical baseline (80% power, 95% level)."
+    return f"{held}; they can show a gain in {title} of about {gain:.2f} or more (80% power, 95% level)."
 
 
 def prove(
@@ -138,10 +138,14 @@ class _Proof:
     def notes(self) -> tuple[str, ...]:
         """What a reader of the verdict should know."""
         rows = len(self.split.test)
-        notes = ["The same model trained from scratch was not measured: what the pretrained weights add to it is not known."]
+        notes = [
+            "The same model trained from scratch was not measured, so what the pretrained weights add is not known."
+        ]
         if (stats.detectable_gain(rows) or 1.0) > COARSE:
             needed = int(np.ceil(stats.needed_rows(COARSE)))
-            notes.append(f"The test set is tiny ({_rows(rows)}): fewer than {needed} can miss even a gain of {COARSE:.2f} in accuracy.")
+            notes.append(
+                f"Tiny test set ({_rows(rows)}): below {needed}, even a gain of {COARSE:.2f} in accuracy may be missed."
+            )
         if self.task.problem == "classification" and rows:
             absent = [label for number, label in enumerate(self.task.labels) if number not in self.targets]
             if absent:
@@ -149,7 +153,9 @@ class _Proof:
                 notes.append(f"Not among the test rows, so not tested: {', '.join(absent[:5])}{more}.")
         return tuple(notes)
 
-    def _result(self, name: str, source: str, method: str, seconds: float, validation: Predictions, test: Predictions) -> ArmResult:
+    def _result(
+        self, name: str, source: str, method: str, seconds: float, validation: Predictions, test: Predictions
+    ) -> ArmResult:
         row = {found: number for number, found in enumerate(self.examples.ids)}
         seen = self.examples.targets[[row[found] for found in validation.ids]] if validation.ids else self.targets[:0]
         problem = self.task.problem
@@ -176,7 +182,9 @@ def _verdict(gains: tuple[Gain, ...]) -> str:
     return "negative transfer" if gains and gains[0].high < 0 else "no evidence"
 
 
-def _sentence(verdict: str, gains: tuple[Gain, ...], chosen: ArmResult, classical: ArmResult, title: str, rows: int) -> str:
+def _sentence(
+    verdict: str, gains: tuple[Gain, ...], chosen: ArmResult, classical: ArmResult, title: str, rows: int
+) -> str:
     if not gains:
         return "No evidence that transfer helped: there are no test rows to show it."
     gain = gains[0]

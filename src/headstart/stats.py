@@ -73,7 +73,8 @@ def paired_bootstrap(
         return Interval(value, min(value, 0.0), max(value, 0.0))
     generator = np.random.default_rng(seed)
     size = max(1, CHUNK // rows)
-    draws = np.concatenate([statistic(_weights(generator, min(size, resamples - i), rows)) for i in range(0, resamples, size)])
+    sizes = [min(size, resamples - done) for done in range(0, resamples, size)]
+    draws = np.concatenate([statistic(_weights(generator, count, rows)) for count in sizes])
     tail = distributions.norm.cdf(np.sqrt(rows / (rows - 1)) * distributions.t.ppf((1 - level) / 2, rows - 1))
     low, high = (float(bound) for bound in np.quantile(draws, [tail, 1 - tail]))
     if 2.0 ** (1 - differing) > 1 - level:
@@ -87,7 +88,7 @@ def _weights(generator: np.random.Generator, draws: int, rows: int) -> FloatArra
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
-    """Exact two-sided McNemar p-value of two arms' right answers ``(N,)`` bool on the same rows; 1 where none differ."""
+    """Exact two-sided McNemar p-value of which rows ``(N,)`` two arms get right; 1 where that never differs."""
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second
@@ -131,7 +132,7 @@ def needed_rows(gain: float, discordant: float = 0.25, power: float = 0.8, level
     arm alone gets right; p is at least the gain.
     """
     share = max(discordant, gain)
-    z_level, z_power = distributions.norm.ppf([(1 + level) / 2, power])
+    z_level, z_power = float(distributions.norm.ppf((1 + level) / 2)), float(distributions.norm.ppf(power))
     return float((z_level * np.sqrt(share) + z_power * np.sqrt(max(0.0, share - gain**2))) ** 2 / gain**2)
 
 

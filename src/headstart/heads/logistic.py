@@ -30,7 +30,7 @@ TOLERANCE = 1e-5
 FLOOR = 0.01
 """Nats a row below which that decrease counts as absolute: separable data would never stop."""
 WORTH = 4
-"""Decimals of the log-loss that are worth another penalty: separable data would walk to the end of the grid."""
+"""Decimals of the log-loss that are worth another penalty: separable rows would walk on for nothing."""
 LARGEST = 2**25
 """Logits (rows x fits x outputs) that are held at once."""
 ABSENT = -1e30

@@ -46,8 +46,8 @@ class Descriptors:
 
             image = open_image(source, draft=SIDE).resize((SIDE, SIDE), Resampling.BILINEAR)
             grey = np.asarray(image.convert("L"), np.float32) / 255
-            hue, saturation, brightness = (np.asarray(band, np.int64) * COLOURS // 256 for band in image.convert("HSV").split())
-            colours = np.bincount(((hue * COLOURS + saturation) * COLOURS + brightness).ravel(), minlength=COLOURS**3)
+            bins = np.asarray(image.convert("HSV"), np.int64).reshape(-1, 3) * COLOURS // 256
+            colours = np.bincount(bins @ [COLOURS**2, COLOURS, 1], minlength=COLOURS**3)
             gradients = hog(grey, ORIENTATIONS, (CELL, CELL), (2, 2))
             return np.concatenate([gradients, np.sqrt(colours / SIDE**2)]).astype(np.float32)
 

@@ -15,6 +15,8 @@ __all__ = ["Ngrams", "make"]
 
 MOST = 2**15
 """Columns a block: the n-grams of the most texts."""
+WORD = r"(?u)\b\w+\b"
+"""Words of one letter count too."""
 STRENGTHS = (1.0, 10.0, 100.0)
 RIDGE_STRENGTHS = (0.1, 1.0, 10.0)
 
@@ -35,7 +37,7 @@ class Ngrams:
         """Sublinear counts ``(N, F)`` float32 CSR of the texts that decide the columns."""
         from sklearn.feature_extraction.text import CountVectorizer
 
-        self._words = CountVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", dtype=np.float32)
+        self._words = CountVectorizer(ngram_range=(1, 2), token_pattern=WORD, dtype=np.float32)
         self._chars = CountVectorizer(analyzer="char_wb", ngram_range=(2, 5), dtype=np.float32)
         words, chars = _learned(self._words, inputs), self._within_words(inputs, learn=True)
         self._kept = [_commonest(words), _commonest(chars)]
@@ -66,7 +68,7 @@ class Ngrams:
 
         words = CountVectorizer(analyzer=lambda text: str(text).lower().split(), dtype=np.float32)
         counts = _learned(words, texts)
-        distinct = words.get_feature_names_out() if counts.shape[1] else np.zeros(0, str)
+        distinct = list(words.get_feature_names_out()) if counts.shape[1] else []
         return sparse.csr_array(counts @ (_learned if learn else _counted)(self._chars, distinct))
 
     def _joined(self, *blocks: Any) -> Any:

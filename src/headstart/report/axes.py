@@ -54,14 +54,18 @@ def ticks_in(values: Sequence[float], share: float = 0.08) -> tuple[float, float
     return low - margin, high + margin
 
 
-def text(x: float, y: float, words: str, class_: str | None = None, *, anchor: str | None = None, room: float = math.inf) -> Markup:
+def text(
+    x: float, y: float, words: str, class_: str | None = None, *, anchor: str | None = None, room: float = math.inf
+) -> Markup:
     """A line of text; what does not fit into ``room`` user units is cut and kept as a tooltip."""
     short = words if math.isinf(room) else clip(words, max(4, int(room / COLUMN)))
     hint = None if short == words else tag("title", clip(words, 300))
     return tag("text", hint, short, x=x, y=y, class_=class_, text_anchor=anchor)
 
 
-def bottom(axis: Axis, y: float, top: float, write: Callable[[float], str], ticks: Sequence[float] | None = None) -> Markup:
+def bottom(
+    axis: Axis, y: float, top: float, write: Callable[[float], str], ticks: Sequence[float] | None = None
+) -> Markup:
     """Ticks of a horizontal axis with grid lines up to ``top``; round values, or those given."""
     return join(
         [tag("line", x1=x, x2=x, y1=top, y2=y, class_="grid"), text(x, y + 18, write(tick), "tick", anchor="middle")]
@@ -79,7 +83,9 @@ def left(axis: Axis, x: float, right: float, write: Callable[[float], str]) -> M
     )
 
 
-def chart(id_: str, size: tuple[float, float], title: str, description: str, *children: Child, caption: Child = None) -> Markup:
+def chart(
+    id_: str, size: tuple[float, float], title: str, description: str, *children: Child, caption: Child = None
+) -> Markup:
     """A figure with a drawing that reads as one image: a title, and its content in words.
 
     Args:

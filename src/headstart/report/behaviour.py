@@ -45,22 +45,45 @@ def calibration(view: RunView) -> Markup | None:
         return None
     bins = outcome.bins()
     sure, right = float(outcome.confidence.mean()), float(outcome.right.mean())
-    lean = "about as sure as it should be" if abs(sure - right) < 0.01 else "too sure" if sure > right else "less sure than it could be"
+    lean = (
+        "about as sure as it should be"
+        if abs(sure - right) < 0.01
+        else "too sure"
+        if sure > right
+        else "less sure than it could be"
+    )
     said = tag(
         "p",
         "The expected calibration error (ECE) is ",
         tag("strong", percent(bins.error)),
-        f": the average gap between how sure the model was and how often it was right. It was {percent(sure)} sure on average and "
-        f"right {percent(right)} of the time, so it is on the whole {lean}.",
+        ": the average gap between how sure the model was and how often it was right. "
+        f"It was {percent(sure)} sure on average and right {percent(right)} of the time, "
+        f"so it is on the whole {lean}.",
     )
-    rows = [(percent(c), percent(a), count(n)) for c, a, n in zip(bins.confidence, bins.correct, bins.size.tolist(), strict=True)]
-    listed = table("The bins of the curve.", ("How sure, on average", "Share that was right", "Decisions"), rows, numbers=(0, 1, 2))
-    return tag("div", calibration_chart("reliability", bins), tag("div", said, details("The curve as a table", listed)), class_="pair")
+    rows = [
+        (percent(c), percent(a), count(n))
+        for c, a, n in zip(bins.confidence, bins.correct, bins.size.tolist(), strict=True)
+    ]
+    listed = table(
+        "The bins of the curve.", ("How sure, on average", "Share that was right", "Decisions"), rows, numbers=(0, 1, 2)
+    )
+    return tag(
+        "div",
+        calibration_chart("reliability", bins),
+        tag("div", said, details("The curve as a table", listed)),
+        class_="pair",
+    )
 
 
 def _residuals(outcome: Outcome) -> Markup:
-    rows: list[tuple[Child, Child]] = [(term, signed(plain(size)) if "bias" in term else plain(size)) for term, size in outcome.summary().items()]
-    return tag("div", tag("h3", "Errors, predicted minus true"), facts([("Test rows", count(len(outcome))), *rows], "facts narrow"))
+    rows: list[tuple[Child, Child]] = [
+        (term, signed(plain(size)) if "bias" in term else plain(size)) for term, size in outcome.summary().items()
+    ]
+    return tag(
+        "div",
+        tag("h3", "Errors, predicted minus true"),
+        facts([("Test rows", count(len(outcome))), *rows], "facts narrow"),
+    )
 
 
 def _pairs(outcome: Outcome) -> Markup:
@@ -71,10 +94,19 @@ def _pairs(outcome: Outcome) -> Markup:
     rows = []
     for given, predicted, size in found:
         label = outcome.labels[given]
-        rows.append((name(label), name(outcome.labels[predicted]), count(size), f"{percent(size / max(1, totals[label]), 0)} of {count(totals[label])}"))
+        rows.append(
+            (
+                name(label),
+                name(outcome.labels[predicted]),
+                count(size),
+                f"{percent(size / max(1, totals[label]), 0)} of {count(totals[label])}",
+            )
+        )
     wrong = int((~outcome.right).sum())
     caption = f"The most frequent of {count(wrong)} mistakes."
-    listed = table(caption, ("Given label", "Predicted label", "Test rows", "Share of the given label"), rows, numbers=(2, 3))
+    listed = table(
+        caption, ("Given label", "Predicted label", "Test rows", "Share of the given label"), rows, numbers=(2, 3)
+    )
     return join(tag("h3", "Most confused pairs"), listed)
 
 
@@ -83,7 +115,10 @@ def _labels(outcome: Outcome) -> Markup:
     columns = ("Label", "Test rows", "Predicted", "Precision", "Recall", "F1")
 
     def listed(part: list[LabelRow], caption: str) -> Markup:
-        cells = [(name(r.label), count(r.given), count(r.predicted), percent(r.precision), percent(r.recall), percent(r.f1)) for r in part]
+        cells = [
+            (name(r.label), count(r.given), count(r.predicted), percent(r.precision), percent(r.recall), percent(r.f1))
+            for r in part
+        ]
         return table(caption, columns, cells, numbers=range(1, 6))
 
     most = f"{count(len(rows))} labels, the one found least first."
@@ -91,7 +126,10 @@ def _labels(outcome: Outcome) -> Markup:
         return listed(rows, most)
     rest = rows[OPEN_LABELS:MOST_LABELS]
     beyond = f" The first {count(MOST_LABELS)} are shown." if len(rows) > MOST_LABELS else ""
-    return join(listed(rows[:OPEN_LABELS], most + beyond), details(f"{count(len(rest))} more labels", listed(rest, "The other labels.")))
+    return join(
+        listed(rows[:OPEN_LABELS], most + beyond),
+        details(f"{count(len(rest))} more labels", listed(rest, "The other labels.")),
+    )
 
 
 def _worst(view: RunView, outcome: Outcome) -> Markup | None:
@@ -102,9 +140,21 @@ def _worst(view: RunView, outcome: Outcome) -> Markup | None:
     rows: list[tuple[Child, ...]] = []
     for mistake in found:
         shown = view.texts.get(mistake.id)
-        example = join(name(shown, 160), tag("small", identifier(mistake.id))) if isinstance(shown, str) else identifier(mistake.id)
+        example = (
+            join(name(shown, 160), tag("small", identifier(mistake.id)))
+            if isinstance(shown, str)
+            else identifier(mistake.id)
+        )
         size = signed(plain(mistake.size)) if numeric else percent(mistake.size)
         rows.append((example, name(mistake.given), name(mistake.predicted), size))
-    caption = "The largest errors." if numeric else "Wrong predictions the model was surest of: a mistake of the model, or of the label."
-    columns = ("Example", "True value", "Predicted value", "Error") if numeric else ("Example", "Given label", "Predicted label", "How sure")
+    caption = (
+        "The largest errors."
+        if numeric
+        else "Wrong predictions the model was surest of: a mistake of the model, or of the label."
+    )
+    columns = (
+        ("Example", "True value", "Predicted value", "Error")
+        if numeric
+        else ("Example", "Given label", "Predicted label", "How sure")
+    )
     return join(tag("h3", "Worst mistakes"), table(caption, columns, rows, numbers=(1, 2, 3) if numeric else (3,)))

@@ -53,20 +53,21 @@ def intervals(
     parts = [bottom(axis, end, top, write)]
     if sides:
         parts.append(_zero(axis, top, end, sides))
-    for index, row in enumerate(rows):
-        y = top + step * (index + 0.5)
-        kind = "mark strong" if row.strong else "mark"
-        x = axis.at(row.value)
-        shape = tag("rect", x=x - 6, y=y - 6, width=12, height=12, class_=kind) if row.strong else tag("circle", cx=x, cy=y, r=5, class_=kind)
-        parts += [
-            text(0, y + 4, row.label, "label strong" if row.strong else "label", room=225),
-            tag("path", d=f"M{axis.at(row.low)} {y}H{axis.at(row.high)}", class_=f"{kind} whisker"),
-            tag("path", d="".join(f"M{axis.at(x)} {y - 5}v10" for x in (row.low, row.high)), class_=f"{kind} whisker"),
-            shape,
-            text(712, y + 4, row.words, "label strong" if row.strong else "label"),
-        ]
+    parts += [_interval(axis, top + step * (index + 0.5), row) for index, row in enumerate(rows)]
     words = "; ".join(f"{row.label}: {row.words}" for row in rows)
     return chart(id_, (WIDTH, end + (46 if sides else 28)), title, words, parts)
+
+
+def _interval(axis: Axis, y: float, row: Interval) -> Markup:
+    x, low, high = axis.at(row.value), axis.at(row.low), axis.at(row.high)
+    kind = " strong" if row.strong else ""
+    square = {"x": x - 6, "y": y - 6, "width": 12, "height": 12}
+    return join(
+        text(0, y + 4, row.label, f"label{kind}", room=225),
+        tag("path", d=f"M{low} {y}H{high}M{low} {y - 5}v10M{high} {y - 5}v10", class_=f"mark whisker{kind}"),
+        tag("rect", **square, class_="mark strong") if row.strong else tag("circle", cx=x, cy=y, r=5, class_="mark"),
+        text(712, y + 4, row.words, f"label{kind}"),
+    )
 
 
 def _zero(axis: Axis, top: float, end: float, sides: tuple[str, str]) -> Markup:
@@ -129,22 +130,38 @@ def calibration(id_: str, bins: Bins) -> Markup:
     """A reliability curve with the number of decisions of each bin under it."""
     x_axis, y_axis = Axis(0, 1, 56, 366), Axis(0, 1, 330, 20)
     tall = float(bins.size.max())
-    spots = [(x_axis.at(c), y_axis.at(a), n) for c, a, n in zip(bins.confidence, bins.correct, bins.size.tolist(), strict=True)]
+    spots = [
+        (x_axis.at(c), y_axis.at(a), n)
+        for c, a, n in zip(bins.confidence, bins.correct, bins.size.tolist(), strict=True)
+    ]
     parts = [
         bottom(x_axis, 330, 20, lambda value: percent(value, 0)),
         left(y_axis, 56, 366, lambda value: percent(value, 0)),
         tag("path", d=f"M{x_axis.at(0)} {y_axis.at(0)}L{x_axis.at(1)} {y_axis.at(1)}", class_="ideal"),
         tag("path", d="M" + "L".join(f"{x} {y}" for x, y, _ in spots), class_="mark strong curve"),
         (
-            tag("circle", tag("title", f"{percent(c)} sure, {percent(a)} right, {count(n)} decisions"), cx=x, cy=y, r=3 + 3 * (n / tall) ** 0.5, class_="mark strong")
+            tag(
+                "circle",
+                tag("title", f"{percent(c)} sure, {percent(a)} right, {count(n)} decisions"),
+                cx=x,
+                cy=y,
+                r=3 + 3 * (n / tall) ** 0.5,
+                class_="mark strong",
+            )
             for (x, y, n), c, a in zip(spots, bins.confidence, bins.correct, strict=True)
         ),
-        (tag("rect", x=x - 6, y=410 - 44 * n / tall, width=12, height=44 * n / tall, class_="bar") for x, _, n in spots),
+        (
+            tag("rect", x=x - 6, y=410 - 44 * n / tall, width=12, height=44 * n / tall, class_="bar")
+            for x, _, n in spots
+        ),
         tag("line", x1=56, x2=366, y1=410, y2=410, class_="zero"),
         text(211, 430, "how sure the model was (bars: number of decisions)", "tick", anchor="middle"),
         text(56, 10, "share that was right; dashed: perfect calibration", "tick"),
     ]
-    told = "; ".join(f"{percent(c, 0)} sure: {percent(a, 0)} right of {n}" for c, a, n in zip(bins.confidence, bins.correct, bins.size.tolist(), strict=True))
+    told = "; ".join(
+        f"{percent(c, 0)} sure: {percent(a, 0)} right of {n}"
+        for c, a, n in zip(bins.confidence, bins.correct, bins.size.tolist(), strict=True)
+    )
     return chart(id_, (400, 438), "Reliability curve", told, parts)
 
 
@@ -158,11 +175,15 @@ def values(id_: str, outcome: Outcome, limit: int = 1500) -> Markup:
         bottom(x_axis, 372, 20, tick),
         left(y_axis, 76, 436, tick),
         tag("path", d=f"M{x_axis.at(low)} {y_axis.at(low)}L{x_axis.at(high)} {y_axis.at(high)}", class_="ideal"),
-        (tag("circle", cx=x_axis.at(x), cy=y_axis.at(y), r=3, class_="dot") for x, y in zip(true, predicted, strict=True)),
+        (
+            tag("circle", cx=x_axis.at(x), cy=y_axis.at(y), r=3, class_="dot")
+            for x, y in zip(true, predicted, strict=True)
+        ),
         text(256, 410, "true value", "tick", anchor="middle"),
         text(76, 10, "predicted value; dashed: perfect prediction", "tick"),
     ]
-    told = f"{len(kept)} of {len(outcome)} test rows; median absolute error {plain(outcome.summary()['Median absolute error'])}."
+    error = plain(outcome.summary()["Median absolute error"])
+    told = f"{len(kept)} of {len(outcome)} test rows; median absolute error {error}."
     return chart(id_, (470, 418), "Predicted against true values", told, parts)
 
 
@@ -172,11 +193,24 @@ def shares(id_: str, title: str, parts: Sequence[tuple[str, float]]) -> Markup:
     x = 0.0
     for index, (label, share) in enumerate(parts):
         wide = WIDTH * share
-        drawn.append(tag("rect", tag("title", f"{label}: {portion(share)}"), x=x, y=0, width=max(wide - 2, 0.5), height=22, class_=f"share s{index}"))
+        drawn.append(
+            tag(
+                "rect",
+                tag("title", f"{label}: {portion(share)}"),
+                x=x,
+                y=0,
+                width=max(wide - 2, 0.5),
+                height=22,
+                class_=f"share s{index}",
+            )
+        )
         x += wide
     spot = 0.0
     for index, (label, share) in enumerate(parts):
-        drawn += [tag("rect", x=spot, y=37, width=11, height=11, class_=f"share s{index}"), text(spot + 18, 47, f"{label} {portion(share)}", "label")]
+        drawn += [
+            tag("rect", x=spot, y=37, width=11, height=11, class_=f"share s{index}"),
+            text(spot + 18, 47, f"{label} {portion(share)}", "label"),
+        ]
         spot += 200
     told = "; ".join(f"{label}: {portion(share)}" for label, share in parts)
     return chart(id_, (WIDTH, 56), title, told, drawn)

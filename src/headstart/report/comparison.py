@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from headstart.report.charts import Interval, Point, costs, intervals
-from headstart.report.figures import DASH, count, duration, fixed, measured, metric, plain, tick
+from headstart.report.figures import DASH, count, duration, fixed, measured, metric, places, plain, tick
 from headstart.report.markup import Child, Markup, clip, details, join, name, table, tag
 from headstart.report.verdict import rows_right
 from headstart.report.view import RunView, kind_of
@@ -31,15 +31,14 @@ def arms(view: RunView) -> Markup | None:
     rows = [_arm_row(view, receipt, arm, names) for arm in kept]
     chosen = next((at for at, arm in enumerate(kept) if arm.name == receipt.chosen), None)
     columns = ["Arm", *(_heading(each) for each in names), "Validation", "Time"]
-    caption = f"All arms on the same {count(receipt.counts.get('test'))} test rows; ↑ higher is better, ↓ lower is better."
-    spots = [
-        Point(arm.name, arm.seconds, value, "chosen" if arm.name == receipt.chosen else kind_of(arm.name))
-        for arm in kept
-        if (value := arm.test.get(receipt.metric)) is not None and math.isfinite(value) and math.isfinite(arm.seconds)
-    ]
-    key = "● transfer arm, ringed: ships · ■ classical baseline · ▲ majority class · ▼ trained from scratch"
-    drawn = join(tag("h3", "Arms against cost"), tag("p", key, class_="above"), costs("costs", receipt.metric, spots)) if spots else None
-    return join(table(caption, columns, rows, numbers=range(1, len(columns)), strong=chosen), _more(len(receipt.arms), MOST_ARMS, "arms"), drawn)
+    caption = (
+        f"All arms on the same {count(receipt.counts.get('test'))} test rows; ↑ higher is better, ↓ lower is better."
+    )
+    return join(
+        table(caption, columns, rows, numbers=range(1, len(columns)), strong=chosen),
+        _more(len(receipt.arms), MOST_ARMS, "arms"),
+        _costs(receipt, kept),
+    )
 
 
 def ranking(view: RunView) -> Markup | None:
@@ -53,7 +52,8 @@ def ranking(view: RunView) -> Markup | None:
     among = f", the cheapest of {count(tied)} that are tied with the best" if tied > 1 else ""
     lead = tag(
         "p",
-        f"{count(len(good))} sources were scored on {count(found.examples)} train rows; nothing was trained for it. Higher is better. ",
+        f"{count(len(good))} sources were scored on {count(found.examples)} train rows; nothing was trained for it. ",
+        "Higher is better. ",
         tag("strong", name(found.chosen)),
         f" was chosen{among}.",
     )
@@ -62,7 +62,26 @@ def ranking(view: RunView) -> Markup | None:
     chosen = next((at for at, row in enumerate(good[:MOST_SOURCES]) if row.source == found.chosen), None)
     columns = ("Source", f"Score ({found.score})", "Standard error", "Tied with best", "Parameters", "Licence", "Time")
     listed = table("Sources, best first.", columns, rows, numbers=(1, 2, 4, 6), strong=chosen) if rows else None
-    return join(lead, _scores(good[:DRAWN], found, decimals), listed, _more(len(good), MOST_SOURCES, "sources"), _others(good[:MOST_SOURCES], found), _failures(bad))
+    return join(
+        lead,
+        _scores(good[:DRAWN], found, decimals),
+        listed,
+        _more(len(good), MOST_SOURCES, "sources"),
+        _others(good[:MOST_SOURCES], found),
+        _failures(bad),
+    )
+
+
+def _costs(receipt: Receipt, kept: list[ArmResult]) -> Markup | None:
+    spots = [
+        Point(arm.name, arm.seconds, value, "chosen" if arm.name == receipt.chosen else kind_of(arm.name))
+        for arm in kept
+        if math.isfinite(value := arm.test.get(receipt.metric, math.nan)) and math.isfinite(arm.seconds)
+    ]
+    if not spots:
+        return None
+    key = "● transfer arm, ringed: ships · ■ classical baseline · ▲ majority class · ▼ trained from scratch"
+    return join(tag("h3", "Arms against cost"), tag("p", key, class_="above"), costs("costs", receipt.metric, spots))
 
 
 def _order(receipt: Receipt, arm: ArmResult) -> tuple[bool, float]:
@@ -99,14 +118,19 @@ def _untested(trained: tuple[Arm, ...]) -> Markup:
     if not trained:
         return tag("p", "No arm has been trained yet.", class_="missing")
     rows = [(name(arm.name), name(arm.source), name(arm.method), duration(arm.seconds)) for arm in trained[:MOST_ARMS]]
-    listed = table("Trained arms; none has been measured on test rows yet.", ("Arm", "Source", "Method", "Time"), rows, numbers=(3,))
+    listed = table(
+        "Trained arms; none has been measured on test rows yet.",
+        ("Arm", "Source", "Method", "Time"),
+        rows,
+        numbers=(3,),
+    )
     return join(listed, _more(len(trained), MOST_ARMS, "arms"))
 
 
 def _decimals(rows: list[RankedSource]) -> int:
     """Decimals at which the smallest standard error has two digits."""
     errors = [row.standard_error for row in rows if row.standard_error and math.isfinite(row.standard_error)]
-    return min(6, max(0, 1 - math.floor(math.log10(min(errors))))) if errors else 3
+    return places(min(errors)) if errors else 3
 
 
 def _source_row(row: RankedSource, found: Ranking, decimals: int) -> list[Child]:
@@ -114,7 +138,15 @@ def _source_row(row: RankedSource, found: Ranking, decimals: int) -> list[Child]
     tied = "yes" if row.tied else "no"
     size = f"{row.parameters / 1e6:,.1f} M" if row.parameters else DASH
     licence = name(row.licence, 28) if row.licence else DASH
-    return [title, fixed(row.score, decimals), fixed(row.standard_error, decimals), tied, size, licence, duration(row.seconds)]
+    return [
+        title,
+        fixed(row.score, decimals),
+        fixed(row.standard_error, decimals),
+        tied,
+        size,
+        licence,
+        duration(row.seconds),
+    ]
 
 
 def _scores(rows: list[RankedSource], found: Ranking, decimals: int) -> Markup | None:
@@ -122,8 +154,9 @@ def _scores(rows: list[RankedSource], found: Ranking, decimals: int) -> Markup |
         return None
     drawn = []
     for row in rows:
-        score, error = float(row.score or 0), float(row.standard_error or 0)
-        words = fixed(score, decimals) + (f" ± {fixed(error, decimals)}" if row.standard_error is not None else "")
+        score, known = float(row.score or 0), row.standard_error is not None and math.isfinite(row.standard_error)
+        error = float(row.standard_error or 0) if known else 0.0
+        words = fixed(score, decimals) + (f" ± {fixed(error, decimals)}" if known else "")
         drawn.append(Interval(row.source, score, score - error, score + error, words, row.source == found.chosen))
     return intervals("scores", "Score of each source, with one standard error", drawn, tick)
 
@@ -133,7 +166,12 @@ def _others(rows: list[RankedSource], found: Ranking) -> Markup | None:
     if not names:
         return None
     cells = [(name(row.source, 40), *(plain(row.scores.get(each)) for each in names)) for row in rows]
-    listed = table("Every other score of the same sources; higher is better.", ("Source", *names), cells, numbers=range(1, 1 + len(names)))
+    listed = table(
+        "Every other score of the same sources; higher is better.",
+        ("Source", *names),
+        cells,
+        numbers=range(1, 1 + len(names)),
+    )
     return details("Other scores", listed)
 
 
@@ -141,8 +179,14 @@ def _failures(rows: list[RankedSource]) -> Markup | None:
     if not rows:
         return None
     cells = [(name(row.source, 40), clip(row.error or "no reason stored", 300)) for row in rows[:MOST_SOURCES]]
-    return join(tag("h3", "Sources that could not be used"), table("Left out of the ranking.", ("Source", "Reason"), cells))
+    return join(
+        tag("h3", "Sources that could not be used"), table("Left out of the ranking.", ("Source", "Reason"), cells)
+    )
 
 
 def _more(there: int, shown: int, what: str) -> Markup | None:
-    return tag("p", f"The first {count(shown)} of {count(there)} {what} are shown.", class_="above") if there > shown else None
+    return (
+        tag("p", f"The first {count(shown)} of {count(there)} {what} are shown.", class_="above")
+        if there > shown
+        else None
+    )

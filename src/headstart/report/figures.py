@@ -5,7 +5,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["DASH", "METRICS", "Metric", "count", "difference", "difference_tick", "duration", "fixed", "measured", "metric", "metric_tick", "p_value", "percent", "plain", "portion", "signed", "tick"]
+__all__ = [
+    "DASH",
+    "METRICS",
+    "Metric",
+    "count",
+    "difference",
+    "difference_tick",
+    "duration",
+    "fixed",
+    "measured",
+    "metric",
+    "metric_tick",
+    "p_value",
+    "percent",
+    "places",
+    "plain",
+    "portion",
+    "signed",
+    "tick",
+]
 
 DASH = "–"
 MINUS = "\u2212"
@@ -19,6 +38,12 @@ class Metric:
     share: bool = False
     """A share of something, shown in percent."""
     lower_is_better: bool = False
+
+    @property
+    def lower(self) -> str:
+        """The title inside a sentence; abbreviations and names keep their capitals."""
+        first, _, rest = self.title.partition(" ")
+        return " ".join([first.lower() if first[1:].islower() else first, *([rest] if rest else [])])
 
 
 METRICS = {
@@ -88,11 +113,16 @@ def measured(name: str, value: float | None) -> str:
     return percent(value) if metric(name).share else plain(value)
 
 
-def difference(name: str, value: float | None, unit: bool = True) -> str:
-    """A difference of two values of a metric: percentage points, or plain."""
+def difference(name: str, value: float | None, decimals: int | None = None, unit: bool = True) -> str:
+    """A difference of two values of a metric: percentage points, or plain with so many decimals."""
     if value is None or not metric(name).share:
-        return signed(plain(value))
-    return signed(f"{100 * value:z.1f}".replace("-", MINUS)) + (" points" if unit else "")
+        return signed(plain(value) if decimals is None else fixed(value, decimals))
+    return signed(fixed(100 * value, 1)) + (" points" if unit else "")
+
+
+def places(width: float) -> int:
+    """Decimals at which an interval of this width has two digits."""
+    return min(6, max(0, 1 - math.floor(math.log10(width)))) if 0 < width < math.inf else 3
 
 
 def tick(value: float) -> str:

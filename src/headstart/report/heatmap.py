@@ -19,8 +19,8 @@ HINTED = 20
 
 
 def level(share: float) -> int:
-    """The colour step of a share of a row in (0, 1]."""
-    return min(LEVELS - 1, int(share * LEVELS))
+    """The colour step of a share of a row in (0, 1]; by its root, so that rare mistakes are seen."""
+    return min(LEVELS - 1, int(share**0.5 * LEVELS))
 
 
 def confusion_matrix(id_: str, counts: NDArray[np.int64], labels: tuple[str, ...]) -> Markup:
@@ -45,12 +45,16 @@ def confusion_matrix(id_: str, counts: NDArray[np.int64], labels: tuple[str, ...
         number, share = int(counts[row, column]), float(counts[row, column] / totals[row])
         x, y = origin + side * column, origin + side * row
         kind = f"cell q{level(share)}" + (" diagonal" if row == column else "")
-        words = f"given {clip(labels[row], 40)}, predicted {clip(labels[column], 40)}: {number} ({percent(share, 0)} of the row)"
-        hint = tag("title", words) if classes <= HINTED else None
+        pair = f"given {clip(labels[row], 40)}, predicted {clip(labels[column], 40)}"
+        hint = tag("title", f"{pair}: {number} ({percent(share, 0)} of the row)") if classes <= HINTED else None
         parts.append(tag("rect", hint, x=x + 1, y=y + 1, width=side - 2, height=side - 2, class_=kind))
         if written:
-            parts.append(text(x + side / 2, y + side / 2 + 4, count(number), f"figure q{level(share)}", anchor="middle"))
+            parts.append(
+                text(x + side / 2, y + side / 2 + 4, count(number), f"figure q{level(share)}", anchor="middle")
+            )
     wide = origin + side * classes + 2
     right = int(np.trace(counts))
-    told = f"{right} of {int(counts.sum())} test rows are on the diagonal: predicted as given. The tables beside it hold the same counts."
+    told = (
+        f"{right} of {int(counts.sum())} test rows are on the diagonal: predicted as given. The tables below say more."
+    )
     return chart(id_, (wide, wide), "Confusion matrix", told, parts)

@@ -8,7 +8,20 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-__all__ = ["Child", "Markup", "clip", "details", "escape", "facts", "identifier", "join", "name", "scrolling", "table", "tag"]
+__all__ = [
+    "Child",
+    "Markup",
+    "clip",
+    "details",
+    "escape",
+    "facts",
+    "identifier",
+    "join",
+    "name",
+    "scrolling",
+    "table",
+    "tag",
+]
 
 UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 """What HTML or UTF-8 cannot carry (controls, lone surrogates, noncharacters), and what makes text read as another."""
@@ -60,7 +73,11 @@ def tag(element: str, *children: Child, **attributes: str | float | None) -> Mar
         if value is None:
             continue
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
-        if attribute.startswith("on") or attribute in {"style", "src"} or (attribute == "href" and not text.startswith(("#", "data:"))):
+        if (
+            attribute.startswith("on")
+            or attribute in {"style", "src"}
+            or (attribute == "href" and not text.startswith(("#", "data:")))
+        ):
             raise ValueError(f"attribute {attribute}={text!r} is not allowed in a report")
         words.append(f'{attribute}="{escape(text)}"')
     opening = f"<{' '.join(words)}>"
@@ -117,7 +134,14 @@ def table(
     for index, row in enumerate(rows):
         first, *rest = row
         cells = [tag("td", cell, class_=kind) for cell, kind in zip(rest, kinds[1:], strict=True)]
-        body.append(tag("tr", tag("th", first, scope="row", class_=kinds[0]), cells, class_="strong" if index == strong else None))
+        body.append(
+            tag(
+                "tr",
+                tag("th", first, scope="row", class_=kinds[0]),
+                cells,
+                class_="strong" if index == strong else None,
+            )
+        )
     return scrolling(caption, tag("table", tag("caption", caption), tag("thead", head), tag("tbody", body)))
 
 
@@ -126,6 +150,6 @@ def facts(rows: Iterable[tuple[Child, Child]], class_: str = "facts") -> Markup:
     return tag("dl", (tag("div", tag("dt", term), tag("dd", value)) for term, value in rows), class_=class_)
 
 
-def details(summary: str, *children: Child) -> Markup:
-    """Content that opens on demand, without a script; it prints open."""
-    return tag("details", tag("summary", summary), children)
+def details(summary: str, *children: Child, printed: bool = True) -> Markup:
+    """Content that opens on demand, without a script; on paper it is open, or left out."""
+    return tag("details", tag("summary", summary), children, class_=None if printed else "long")

@@ -30,7 +30,7 @@ class Bins:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: mean gap of confidence and accuracy, weighted by bin size (Guo et al. 2017, eq. 3)."""
+        """Expected calibration error: mean gap of confidence and accuracy by bin (Guo et al. 2017, eq. 3)."""
         return float(np.sum(self.size * np.abs(self.confidence - self.correct)) / max(1, self.size.sum()))
 
 
@@ -119,8 +119,8 @@ class Outcome:
     def predicted(self) -> NDArray[Any]:
         """Class numbers (N,), label flags (N, C) above probability 0.5, or values (N,)."""
         if self.problem == "classification":
-            return self.output.argmax(axis=1)
-        return self.output > 0.5 if self.problem == "multilabel" else self.output
+            return np.asarray(self.output.argmax(axis=1))
+        return np.asarray(self.output > 0.5) if self.problem == "multilabel" else self.output
 
     @cached_property
     def right(self) -> NDArray[np.bool_]:
@@ -131,7 +131,7 @@ class Outcome:
     def confidence(self) -> NDArray[np.float64]:
         """Probability of each decision: (N,), or (N, C) for several labels."""
         if self.problem == "classification":
-            return self.output.max(axis=1)
+            return np.asarray(self.output.max(axis=1))
         return np.maximum(self.output, 1 - self.output)
 
     @cached_property

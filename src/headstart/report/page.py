@@ -32,7 +32,9 @@ SECTIONS: tuple[tuple[str, str, Callable[[RunView], Markup | None]], ...] = (
 def render(view: RunView) -> str:
     """The whole page of one run; the same run gives the same bytes."""
     found = [(anchor, title, body) for anchor, title, make in SECTIONS if (body := make(view)) is not None]
-    return frame(f"{view.name} · Headstart report", masthead(view), found, str(view.mapping("versions").get("headstart", "")))
+    return frame(
+        f"{view.name} · Headstart report", masthead(view), found, str(view.mapping("versions").get("headstart", ""))
+    )
 
 
 def frame(title: str, top: Markup, sections: Sequence[tuple[str, str, Markup]], version: str = "") -> str:
@@ -57,15 +59,26 @@ def frame(title: str, top: Markup, sections: Sequence[tuple[str, str, Markup]], 
         tag("link", rel="icon", href="data:,"),
         tag("style", Markup(style)),
     )
-    links = [tag("li", tag("a", words, href=f"#{anchor}")) for anchor, words in (("verdict", "Verdict"), *((a, t) for a, t, _ in sections))]
+    links = [
+        tag("li", tag("a", words, href=f"#{anchor}"))
+        for anchor, words in (("verdict", "Verdict"), *((a, t) for a, t, _ in sections))
+    ]
     parts = [
-        tag("section", tag("h2", heading, id=f"{anchor}-heading"), body, id=anchor, aria_labelledby=f"{anchor}-heading") for anchor, heading, body in sections
+        tag("section", tag("h2", heading, id=f"{anchor}-heading"), body, id=anchor, aria_labelledby=f"{anchor}-heading")
+        for anchor, heading, body in sections
     ]
     body = tag(
         "body",
         tag("a", "Skip to the verdict", href="#main", class_="skip"),
         tag("nav", tag("ul", links), aria_label="Sections"),
         tag("main", top, parts, id="main"),
-        tag("footer", tag("p", f"Written by Headstart {version}".strip(), ". This file is complete: it loads nothing and runs nothing.")),
+        tag(
+            "footer",
+            tag(
+                "p",
+                f"Written by Headstart {version}".strip(),
+                ". This file is complete: it loads nothing and runs nothing.",
+            ),
+        ),
     )
     return "<!DOCTYPE html>\n" + tag("html", tag("head", head), body, lang="en") + "\n"

@@ -34,31 +34,63 @@ def weights(view: RunView) -> Markup | None:
     if ledger is None or not ledger.rows:
         return tag("p", "No ledger is stored in this run: nothing has been shipped yet.", class_="missing")
     parts = [(status, ledger.share(status)) for status in ("copied", "reshaped", "fresh")]
-    tensors = Counter(row.status for row in ledger.rows)
+    tensors = Counter[str](row.status for row in ledger.rows)
     sizes: Counter[str] = Counter()
     for row in ledger.rows:
         sizes[row.status] += math.prod(row.shape)
     rows = [
-        (status, meaning, count(tensors[status]), count(sizes[status]), "" if status == "unused" else portion(ledger.share(status)))
+        (
+            status,
+            meaning,
+            count(tensors[status]),
+            count(sizes[status]),
+            "" if status == "unused" else portion(ledger.share(status)),
+        )
         for status, meaning in STATUS.items()
     ]
-    summed = table("Every tensor of the shipped model is accounted for.", ("Status", "Meaning", "Tensors", "Parameters", "Share"), rows, numbers=(2, 3, 4))
+    summed = table(
+        "Every tensor of the shipped model is accounted for.",
+        ("Status", "Meaning", "Tensors", "Parameters", "Share"),
+        rows,
+        numbers=(2, 3, 4),
+    )
     listed = [_tensor(row) for row in ledger.rows[:MOST_TENSORS]]
-    shown = f"The first {count(MOST_TENSORS)} of {count(len(ledger.rows))} tensors." if len(ledger.rows) > MOST_TENSORS else "All tensors."
+    shown = (
+        f"The first {count(MOST_TENSORS)} of {count(len(ledger.rows))} tensors."
+        if len(ledger.rows) > MOST_TENSORS
+        else "All tensors."
+    )
     full = table(shown, ("Tensor", "Status", "Shape", "Rule"), listed)
-    return join(shares("ledger", "Share of the shipped model's parameters", parts), summed, details("Tensor by tensor", full))
+    return join(
+        shares("ledger", "Share of the shipped model's parameters", parts),
+        summed,
+        details("Tensor by tensor", full, printed=False),
+    )
 
 
 def data(view: RunView) -> Markup | None:
     """What was read, how it was split, what was guessed and what was left out."""
     if "read" not in view.done and view.split is None:
         return tag("p", "The data have not been read yet.", class_="missing")
-    rows: list[tuple[Child, Child]] = [(str(part).replace("_", " ").capitalize(), _value(number)) for part, number in view.counts.items()]
+    rows: list[tuple[Child, Child]] = [
+        (str(part).replace("_", " ").capitalize(), _value(number)) for part, number in view.counts.items()
+    ]
     if view.split is not None:
-        parts = {"Train": view.split.train, "Validation": view.split.validation, "Test": view.split.test, "Unlabeled": view.split.unlabeled}
-        rows = [row for row in rows if row[0] not in parts] + [(title, f"{count(len(part))} rows") for title, part in parts.items() if len(part)]
+        parts = {
+            "Train": view.split.train,
+            "Validation": view.split.validation,
+            "Test": view.split.test,
+            "Unlabeled": view.split.unlabeled,
+        }
+        rows = [row for row in rows if row[0] not in parts] + [
+            (title, f"{count(len(part))} rows") for title, part in parts.items() if len(part)
+        ]
         rows.append(("How it was split", view.split.how))
-    notes = join(tag("h3", "Worth knowing"), tag("ul", (tag("li", clip(note, 600)) for note in view.notes[:100]))) if view.notes else None
+    notes = (
+        join(tag("h3", "Worth knowing"), tag("ul", (tag("li", clip(note, 600)) for note in view.notes[:100])))
+        if view.notes
+        else None
+    )
     return join(facts(rows), notes, tag("h3", "Left out"), _excluded(view.excluded))
 
 
@@ -70,7 +102,11 @@ def reproduce(view: RunView) -> Markup | None:
         words[0] = "headstart"
     shown = tag("pre", tag("code", clip(shlex.join(words), 4000)), tabindex=0) if words else None
     asked = shown or tag("p", "The command is not stored in this run.", class_="missing")
-    found = [("Data", view.facts.get("data")), ("Bundle", view.ship.get("bundle")), ("SHA-256 of the weights", view.ship.get("sha256"))]
+    found = [
+        ("Data", view.facts.get("data")),
+        ("Bundle", view.ship.get("bundle")),
+        ("SHA-256 of the weights", view.ship.get("sha256")),
+    ]
     hashes = facts([(term, tag("code", clip(str(value), 300))) for term, value in found if value])
     tables = (
         _mapping("Time of each step.", "Step", "Time", _times(view)),
@@ -78,14 +114,21 @@ def reproduce(view: RunView) -> Markup | None:
         _mapping("Versions.", "Package", "Version", view.mapping("versions")),
         _mapping("Machine.", "What", "Which", view.mapping("machine")),
     )
-    return join(tag("p", "On a CPU, the same command on the same data with the same versions and thread count gives the same weights."), asked, hashes, tag("div", tables, class_="columns"))
+    return join(
+        tag(
+            "p",
+            "On a CPU, the same command, data, versions and thread count give the same weights.",
+        ),
+        asked,
+        hashes,
+        tag("div", tables, class_="columns"),
+    )
 
 
 def _times(view: RunView) -> dict[str, str]:
     """Step -> time, in the order of the job; steps of other versions last."""
-    seconds = {step: spent for step, spent in view.mapping("seconds").items() if isinstance(spent, (int, float))}
-    order = [*(step for step in STEPS if step in seconds), *(step for step in seconds if step not in STEPS)]
-    return {step: duration(seconds[step]) for step in order}
+    order = [*(step for step in STEPS if step in view.seconds), *(step for step in view.seconds if step not in STEPS)]
+    return {step: duration(view.seconds[step]) for step in order}
 
 
 def _tensor(row: LedgerRow) -> tuple[Child, ...]:
@@ -101,7 +144,10 @@ def _excluded(rows: tuple[Exclusion, ...]) -> Markup:
     more = tag("p", f"and {count(rest)} more.") if rest else None
     if len(rows) <= OPEN_EXCLUDED:
         return listed
-    return join(tag("p", f"{count(len(rows))} examples were left out together with their labels."), details("Their names and reasons", listed, more))
+    return join(
+        tag("p", f"{count(len(rows))} examples were left out together with their labels."),
+        details("Their names and reasons", listed, more),
+    )
 
 
 def _mapping(caption: str, first: str, second: str, rows: Mapping[str, Any]) -> Markup | None:

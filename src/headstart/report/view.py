@@ -56,6 +56,11 @@ class RunView:
         """What the chosen arm did on each test row."""
         return Outcome.of(self.task, self.chosen, self.receipt.targets if self.receipt else None)
 
+    @cached_property
+    def seconds(self) -> dict[str, float]:
+        """Step -> what it took."""
+        return {step: spent for step, spent in self.mapping("seconds").items() if isinstance(spent, (int, float))}
+
     def mapping(self, name: str) -> Mapping[str, Any]:
         """A table of ``run.json``; empty where there is none."""
         return _as(dict, self.facts.get(name)) or {}
@@ -75,7 +80,9 @@ def load(folder: Path) -> RunView:
     try:
         facts = _as(dict, json.loads((folder / "run.json").read_text("utf-8"))) or {}
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} is not a run folder (no readable run.json). Give the folder that fit wrote with --out.") from error
+        raise UsageError(
+            f"{folder} is not a run folder (no readable run.json). Give the folder that fit wrote with --out."
+        ) from error
     found = {name: store.read_step(folder, name) for name in STEPS}
     read, ship = (_as(dict, found[name]) or {} for name in ("read", "ship"))
     return RunView(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import stat
@@ -210,23 +211,16 @@ def test_interrupt_between_the_renames_keeps_the_old_bundle(
 
 
 def test_writers_take_turns(folder: Path, valid: dict[str, Any]) -> None:
-    errors: list[BaseException] = []
-
-    def write(card: str) -> None:
-        try:
-            for _ in range(5):
-                bundles.write(folder, **{**valid, "card": card})
-        except BaseException as error:  # noqa: BLE001 - handed to the main thread
-            errors.append(error)
-
-    writers = [threading.Thread(target=write, args=(f"# {name}\n",)) for name in "AB"]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-    assert not errors
-    assert bundles.read(folder).files["README.md"] in (b"# A\n", b"# B\n")
-    assert [path.name for path in folder.parent.iterdir()] == ["bundle"]
+    writer = threading.Thread(target=bundles.write, args=(folder,), kwargs={**valid, "card": "# Another\n"})
+    descriptor = os.open(folder.parent, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    writer.start()
+    writer.join(0.3)
+    assert writer.is_alive()
+    assert bundles.read(folder).files["README.md"] == b"# A card\n"
+    os.close(descriptor)
+    writer.join()
+    assert bundles.read(folder).files["README.md"] == b"# Another\n"
 
 
 # --- the exporter --------------------------------------------------------------------------

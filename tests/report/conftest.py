@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from headstart.evaluate import metrics
 from headstart.store import Run
@@ -25,10 +27,19 @@ from headstart.types import (
     Task,
 )
 
-PLAIN = ("card payment", "exchange rate", "lost card", "pending transfer", "top-up failed", "verify identity", "refund", "cash withdrawal")
+PLAIN = (
+    "card payment",
+    "exchange rate",
+    "lost card",
+    "pending transfer",
+    "top-up failed",
+    "verify identity",
+    "refund",
+    "cash withdrawal",
+)
 HOSTILE = (
     "<script>alert(1)</script>",
-    "\" onmouseover=\"alert(2)",
+    '" onmouseover="alert(2)',
     "' onfocus='alert(3)' autofocus='",
     "</title></style><img src=x onerror=alert(4)>",
     "\u202eevil\u202c رقم 7 עברית",
@@ -58,7 +69,6 @@ def predictions(task: Task, rows: int, skill: float, rng: np.random.Generator) -
 
 def results(labels: tuple[str, ...], problem: str, rows: int, verdict: str, text: str = "row") -> dict[str, Any]:
     """Step name -> result of a whole run."""
-    rng = np.random.default_rng(7)
     metric = {"classification": "accuracy", "multilabel": "macro_f1", "regression": "mae"}[problem]
     task = Task(problem, "text", () if problem == "regression" else labels, metric)  # type: ignore[arg-type]
     ids = tuple(f"{text} {index}" for index in range(rows))
@@ -75,49 +85,131 @@ def results(labels: tuple[str, ...], problem: str, rows: int, verdict: str, text
         method, _, source = arm.partition(" on ")
         figures = metrics(logits, targets, task.problem)
         seconds = (3.21, 58.4, 0.92, 2.05, 0.0)[index]
-        made.append(ArmResult(arm, source, method, seconds, {metric: figures[metric] + 0.01}, figures, Predictions(ids, logits)))
+        made.append(
+            ArmResult(arm, source, method, seconds, {metric: figures[metric] + 0.01}, figures, Predictions(ids, logits))
+        )
     gains = (
-        Gain("classical baseline", metric, 0.083, 0.041, 0.126, 0.95, "paired bootstrap, 10,000 draws; exact McNemar", 0.00021),
-        Gain("majority baseline", metric, 0.612, 0.561, 0.660, 0.95, "paired bootstrap, 10,000 draws; exact McNemar", 0.0),
+        Gain(
+            "classical baseline",
+            metric,
+            0.083,
+            0.041,
+            0.126,
+            0.95,
+            "paired bootstrap, 10,000 draws; exact McNemar",
+            0.00021,
+        ),
+        Gain(
+            "majority baseline", metric, 0.612, 0.561, 0.660, 0.95, "paired bootstrap, 10,000 draws; exact McNemar", 0.0
+        ),
     )
     if verdict != "helped":
         shift = 0.17 if verdict == "negative transfer" else 0.07
-        gains = tuple(Gain(g.over, g.metric, g.value - shift, g.low - shift, g.high - shift, 0.95, g.test, 0.03) for g in gains)
+        gains = tuple(
+            Gain(g.over, g.metric, g.value - shift, g.low - shift, g.high - shift, 0.95, g.test, 0.03) for g in gains
+        )
     sentence = {
-        "helped": "Starting from all-MiniLM-L6-v2 gets 8.3 more of 100 test rows right than the classical baseline (95% interval 4.1 to 12.6).",
-        "no evidence": "Starting from all-MiniLM-L6-v2 was not measurably better than the classical baseline on 400 test rows.",
+        "helped": "Starting from all-MiniLM-L6-v2 gets 8.3 more of 100 rows right than the classical baseline.",
+        "no evidence": "Starting from all-MiniLM-L6-v2 was not measurably better than the classical baseline.",
         "negative transfer": "Starting from all-MiniLM-L6-v2 was worse than the classical baseline; use the baseline.",
     }[verdict]
     receipt = Receipt(
-        verdict, sentence, next(iter(skills)), metric, gains, tuple(made), {"train": 640, "validation": 160, "test": rows}, 0.047, "not measured",
-        ("Test rows were opened once.", "McNemar counts the rows on which exactly one of the two arms is right."), targets,
-    )  # fmt: skip
+        verdict,
+        sentence,
+        next(iter(skills)),
+        metric,
+        gains,
+        tuple(made),
+        {"train": 640, "validation": 160, "test": rows},
+        0.047,
+        "not measured",
+        ("Test rows were opened once.", "McNemar counts the rows on which exactly one of the two arms is right."),
+        targets,
+    )
     ranked = (
-        RankedSource("all-MiniLM-L6-v2", -0.712, 0.021, {"ridge_loo": -0.712, "logme": 0.31}, 4.4, tied=True, parameters=22_700_000, licence="Apache-2.0"),
-        RankedSource("wordllama", -0.741, 0.025, {"ridge_loo": -0.741, "logme": 0.22}, 0.3, tied=True, parameters=16_000_000, licence="MIT"),
-        RankedSource("bert-tiny", -1.204, 0.030, {"ridge_loo": -1.204, "logme": 0.05}, 1.1, parameters=4_400_000, licence="Apache-2.0"),
-        RankedSource("gte-small", None, None, {}, 0.0, error="weights are not on this machine; install headstart[sources]"),
+        RankedSource(
+            "all-MiniLM-L6-v2",
+            -0.712,
+            0.021,
+            {"ridge_loo": -0.712, "logme": 0.31},
+            4.4,
+            tied=True,
+            parameters=22_700_000,
+            licence="Apache-2.0",
+        ),
+        RankedSource(
+            "wordllama",
+            -0.741,
+            0.025,
+            {"ridge_loo": -0.741, "logme": 0.22},
+            0.3,
+            tied=True,
+            parameters=16_000_000,
+            licence="MIT",
+        ),
+        RankedSource(
+            "bert-tiny",
+            -1.204,
+            0.030,
+            {"ridge_loo": -1.204, "logme": 0.05},
+            1.1,
+            parameters=4_400_000,
+            licence="Apache-2.0",
+        ),
+        RankedSource(
+            "gte-small", None, None, {}, 0.0, error="weights are not on this machine; install headstart[sources]"
+        ),
     )
     head = LinearHead("ridge", np.zeros((task.outputs, 4), np.float32), np.zeros(task.outputs, np.float32))
-    arm = Arm(next(iter(skills)), "all-MiniLM-L6-v2", "ridge", 0, 3.21, "last", head, Predictions(ids[:3], made[0].predictions.logits[:3]))
-    rows_of = [LedgerRow(f"encoder.layer.{n}.attention.{part}.weight", "copied", (384, 384), "same name and shape") for n in range(6) for part in "qkvo"]
+    arm = Arm(
+        next(iter(skills)),
+        "all-MiniLM-L6-v2",
+        "ridge",
+        0,
+        3.21,
+        "last",
+        head,
+        Predictions(ids[:3], made[0].predictions.logits[:3]),
+    )
+    rows_of = [
+        LedgerRow(f"encoder.layer.{n}.attention.{part}.weight", "copied", (384, 384), "same name and shape")
+        for n in range(6)
+        for part in "qkvo"
+    ]
     rows_of += [LedgerRow("embeddings.word.weight", "copied", (30522, 384), "same name and shape")]
     rows_of += [LedgerRow("embeddings.position.weight", "reshaped", (256, 384), "512 positions cut to 256")]
-    rows_of += [LedgerRow("head.weight", "fresh", (task.outputs, 384), "new head"), LedgerRow("pooler.weight", "unused", (384, 384), "mean pooling is used")]
+    rows_of += [
+        LedgerRow("head.weight", "fresh", (task.outputs, 384), "new head"),
+        LedgerRow("pooler.weight", "unused", (384, 384), "mean pooling is used"),
+    ]
     left = tuple(Exclusion(f"{text} {900 + n}", "empty text" if n % 3 else "unreadable: not UTF-8") for n in range(12))
     return {
         "read": {
             "task": task,
             "counts": {"examples": 1200, "labels": len(labels)},
             "excluded": left,
-            "notes": ("The column 'text' was taken as the input and 'label' as the label.", "No column names a split, so 20% of the rows were held out."),
+            "notes": (
+                "The column 'text' was taken as the input and 'label' as the label.",
+                "No column names a split, so 20% of the rows were held out.",
+            ),
             "texts": {i: f"I have been waiting for {i} for a week, what is going on?" for i in ids[: rows // 2]},
         },
-        "split": Split(np.arange(640), np.arange(640, 800), np.arange(800, 800 + rows), np.zeros(0, np.int64), "Stratified by label with seed 0."),
+        "split": Split(
+            np.arange(640),
+            np.arange(640, 800),
+            np.arange(800, 800 + rows),
+            np.zeros(0, np.int64),
+            "Stratified by label with seed 0.",
+        ),
         "rank": Ranking(ranked, "all-MiniLM-L6-v2", 640),
         "adapt": (arm,),
         "prove": receipt,
-        "ship": {"bundle": "runs/banking/bundle", "ledger": Ledger(tuple(rows_of)), "sha256": "9f2c" * 16, "chosen": arm.name},
+        "ship": {
+            "bundle": "runs/banking/bundle",
+            "ledger": Ledger(tuple(rows_of)),
+            "sha256": "9f2c" * 16,
+            "chosen": arm.name,
+        },
     }
 
 
@@ -146,3 +238,25 @@ def write_run(
                 seconds={"read": 0.4, "split": 0.02, "rank": 6.1, "adapt": 61.6, "prove": 2.9, "ship": 0.8},
             )
     return folder
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., Path]:
+    """``make_run(**changes)``: a run folder, see `write_run`; each call makes another one."""
+    made = []
+
+    def make(**changes: Any) -> Path:
+        made.append(write_run(tmp_path / f"run{len(made)}", **changes))
+        return made[-1]
+
+    return make
+
+
+@pytest.fixture
+def hostile() -> tuple[str, ...]:
+    return HOSTILE
+
+
+@pytest.fixture
+def step_names() -> tuple[str, ...]:
+    return STEPS
