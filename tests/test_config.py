@@ -11,11 +11,15 @@ from headstart.errors import UsageError
 def test_arguments_beat_environment_beats_toml_beats_defaults(tmp_path):
     toml = tmp_path / "headstart.toml"
     toml.write_text('[fit]\nseed = 1\nbudget = "1m"\nsource = "toml"\nmetric = "accuracy"\n')
-    found = resolve({"seed": 3, "label": None}, toml, {"HEADSTART_SEED": "2", "HEADSTART_BUDGET": "30s", "HEADSTART_CACHE": "/x"})
+    found = resolve(
+        {"seed": 3, "label": None}, toml, {"HEADSTART_SEED": "2", "HEADSTART_BUDGET": "30s", "HEADSTART_CACHE": "/x"}
+    )
     assert found == FitConfig(seed=3, budget=30.0, source="toml", metric="accuracy")
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("30", 30.0), ("30s", 30.0), ("2m", 120.0), (" 1.5 h ", 5400.0), (7, 7.0), (None, None)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30", 30.0), ("30s", 30.0), ("2m", 120.0), (" 1.5 h ", 5400.0), (7, 7.0), (None, None)]
+)
 def test_durations(text, seconds):
     assert parse_duration(text) == seconds
 
@@ -42,7 +46,10 @@ def test_refusals_say_what_is_valid(settings, message):
         resolve(settings, environment={})
 
 
-@pytest.mark.parametrize(("text", "message"), [("[fit]\nsede = 1", "sede"), ("[fit", "not a TOML file"), (None, "cannot read the settings file")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[fit]\nsede = 1", "sede"), ("[fit", "not a TOML file"), (None, "cannot read the settings file")],
+)
 def test_bad_settings_files(tmp_path, text, message):
     path = tmp_path / "x.toml"
     if text is not None:

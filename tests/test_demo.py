@@ -54,21 +54,23 @@ def corpus(monkeypatch: pytest.MonkeyPatch, folder: Path, topics: dict[str, list
 def test_cells_are_sorted_by_their_label(tmp_path: Path) -> None:
     folder = demo.prepare_cells(tmp_path)
     rows = cell_rows()
-    for split, count in demo.CELL_COUNTS.items():
+    for split in ("train", "test"):
         for probability, label in demo.CELL_CLASSES.items():
             files = list((folder / split / label).iterdir())
-            assert len(files) == count
+            assert len(files) == 150
             assert {rows[file.name][1] for file in files} == {probability}
-            assert len({file.read_bytes() for file in files}) == count
+            assert len({file.read_bytes() for file in files}) == 150
     with Image.open(files[0]) as image:
         assert image.size == (300, 300)
 
 
 def test_no_solar_module_is_on_both_sides(tmp_path: Path) -> None:
     folder, rows = demo.prepare_cells(tmp_path), cell_rows()
-    test = [rows[file.name][0] for file in (folder / "test").glob("*/*.png")]
-    train = [rows[file.name][0] for file in (folder / "train").glob("*/*.png")]
-    assert max(test) < demo.CELLS_IN_TEST_MODULES <= min(train)
+    test = {rows[file.name][0] // 60 for file in (folder / "test").glob("*/*.png")}
+    train = {rows[file.name][0] // 60 for file in (folder / "train").glob("*/*.png")}
+    assert len(test) == len(train) == 10
+    assert test & train == set()
+    assert max(test | train) < 20
 
 
 def test_cells_carry_their_licence(tmp_path: Path) -> None:
@@ -144,8 +146,7 @@ def test_a_package_without_its_files_is_a_data_error(tmp_path: Path, monkeypatch
     (data / "labels.csv").write_text("images/cell0001.png 1.0 mono\n\n", "utf-8")
     with pytest.raises(DataError, match="0 working train cells"):
         demo.prepare_cells(tmp_path)
-    half = demo.CELLS_IN_TEST_MODULES // 2
-    lines = [f"images/{n}.png {float(n // half % 2)} mono" for n in range(2 * demo.CELLS_IN_TEST_MODULES)]
+    lines = [f"images/{number}.png {float(number % 2)} mono" for number in range(1200)]
     (data / "labels.csv").write_text("\n".join(lines), "utf-8")
     with pytest.raises(DataError, match="without .*Install it again"):
         demo.prepare_cells(tmp_path)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headstart import cli
 from headstart.config import FitConfig
 from headstart.errors import BundleRefused, DataError, Diverged, HeadstartError, ResourceError, UsageError
 from headstart.registry import Registry
@@ -66,6 +67,14 @@ def test_links_to_files_lead_somewhere() -> None:
 @pytest.mark.parametrize("error", [HeadstartError, UsageError, DataError, BundleRefused, ResourceError, Diverged])
 def test_every_exit_code_is_told(error: type[HeadstartError]) -> None:
     assert f"| {error.exit_code} |" in TEXT
+
+
+def test_every_command_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    commands = re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE)
+    told = TEXT.split("| command | does |")[1].split("\n\n")[0]
+    assert sorted(commands) == sorted(re.findall(r"^\| `([a-z]+)", told, re.MULTILINE))
 
 
 @pytest.mark.parametrize("setting", sorted(FitConfig.__dataclass_fields__))

@@ -8,11 +8,12 @@ import numpy as np
 
 from headstart.backbones.source import Source
 from headstart.calibration import log_losses, standard_error
+from headstart.errors import unknown_name
 from headstart.features import Embedder
 from headstart.methods import METHODS, Context
-from headstart.types import Arm, Examples, FloatArray, IndexArray, SourceCard, Split, Task
+from headstart.types import Arm, Examples, FloatArray, IndexArray, Split, Task
 
-__all__ = ["LADDER", "adapt", "choose", "test_logits"]
+__all__ = ["adapt", "choose", "ladder", "test_logits"]
 
 LADDER = ("probe",)
 """Methods of ``--method auto``, simplest first."""
@@ -20,14 +21,27 @@ NOISE = 1.96
 """Standard errors of a paired difference below which two arms count as equal."""
 
 
+def ladder(asked: str) -> tuple[str, ...]:
+    """Methods to run, simplest first: those of ``auto``, or the comma-separated names.
+
+    Raises:
+        UsageError: If a method is unknown; lists the valid ones.
+    """
+    if asked == "auto":
+        return LADDER
+    names = tuple(dict.fromkeys(name.strip() for name in asked.split(",")))
+    if unknown := [name for name in names if name not in METHODS]:
+        raise unknown_name("method", unknown[0], ("auto", *METHODS))
+    return names
+
+
 def adapt(
     task: Task,
     examples: Examples,
     split: Split,
-    card: SourceCard,
+    source: Source,
     methods: Sequence[str],
     seed: int,
-    source: Source,
     embedder: Embedder,
 ) -> tuple[Arm, ...]:
     """One arm a method, simplest first.
@@ -36,14 +50,10 @@ def adapt(
         task: What is to be learned.
         examples: The table.
         split: Methods look at its train and validation rows.
-        card: What decides the source's part in the result.
-        methods: Names of the method table.
-        seed: Decides every random number of training.
         source: The source to adapt.
+        methods: Names of the method table, see `ladder`.
+        seed: Decides every random number of training.
         embedder: Keeps the embeddings.
-
-    Raises:
-        UsageError: If a method is unknown.
     """
     context = Context(task, examples, split, source, embedder, seed)
     return tuple(METHODS[name]().run(context) for name in methods)

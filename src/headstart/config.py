@@ -84,7 +84,9 @@ def parse_duration(text: str | float | None) -> float | None:
     return float(found[1]) * UNITS[found[2]]
 
 
-def resolve(arguments: Mapping[str, Any], toml: Path | None = None, environment: Mapping[str, str] | None = None) -> FitConfig:
+def resolve(
+    arguments: Mapping[str, Any], toml: Path | None = None, environment: Mapping[str, str] | None = None
+) -> FitConfig:
     """The settings by precedence; an argument of None counts as not given.
 
     Raises:

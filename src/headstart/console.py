@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from headstart.outcome import Fit, Silent
-from headstart.types import Ranking
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from headstart.outcome import Fit, Listener
+    from headstart.types import Ranking
+
 __all__ = [
+    "Progress",
     "listener",
+    "printable",
     "show_doctor",
+    "show_error",
     "show_facts",
     "show_fit",
     "show_metrics",
@@ -22,6 +29,7 @@ __all__ = [
     "show_predictions",
     "show_ranking",
     "show_sources",
+    "wrapped",
 ]
 
 DOING = {
@@ -33,30 +41,102 @@ DOING = {
     "ship": "shipping",
 }
 COLOUR = {"helped": "green", "no evidence": "yellow", "negative transfer": "red"}
+NUMBER = re.compile(r"-?[\d,.]+(e[+-]\d+)?( M)?|nan|-?inf|-|")
+NARROWEST = 24
+"""Columns left for the last cell of a row, however wide the others are."""
+LONGEST = 300
+"""Characters of a text that a terminal shows."""
+
+
+def printable(text: str) -> str:
+    r"""The text on one line, with control characters spelled out: data must not steer a terminal.
+
+    >>> print(printable("a\tb\x1b[2J"))
+    a\tb\x1b[2J
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines broken between words only: a path longer than a line stays whole, so that it can be copied."""
+    return textwrap.wrap(text, max(NARROWEST, width), break_long_words=False, break_on_hyphens=False) or [""]
+
+
+class _Page:
+    """A stream that lines are printed to; they are wrapped only where a terminal would break them."""
+
+    def __init__(self, stream: IO[str] | None = None) -> None:
+        from rich.console import Console
+
+        self.console: Console = Console(
+            file=stream or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True
+        )
+        self.width = self.console.width if self.console.is_terminal else None
+        """Columns of the terminal; None: not a terminal, nothing is wrapped."""
+
+    def line(self, text: str = "", style: str | None = None, indent: int = 0) -> None:
+        """Prints a sentence, its further lines under its first."""
+        text = printable(text)
+        for part in wrapped(text, self.width - indent) if self.width else [text]:
+            self.console.print(" " * indent + part, style=style)
+
+    def raw(self, text: str) -> None:
+        """Prints the text as it is, on a line of its own: a path, a command to copy."""
+        self.console.print(printable(text))
+
+    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+        """Aligned columns, numbers to the right; only the last one is wrapped, under its own beginning."""
+        from rich.cells import cell_len
+
+        cells = [[printable(cell) for cell in row] for row in rows]
+        columns = list(zip(head, *cells, strict=True))
+        widths = [max(map(cell_len, column)) for column in columns]
+        right = [all(map(NUMBER.fullmatch, column[1:])) for column in columns]
+        lead = sum(widths[:-1]) + 2 * len(widths[:-1])
+        if title:
+            self.line(title)
+        for number, row in enumerate([list(head), *cells] if any(head) else cells):
+            padding = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+            full = [p + c if r else c + p for c, p, r in zip(row, padding, right, strict=True)]
+            first = "".join(f"{cell}  " for cell in full[:-1])
+            last = [full[-1]] if right[-1] or not self.width else wrapped(row[-1], self.width - lead)
+            style = "bold" if any(head) and not number else None
+            self.console.print((first + last[0]).rstrip(), style=style)
+            for part in last[1:]:
+                self.console.print(" " * lead + part)
 
 
 class Progress:
-    """Sentences, steps and a progress bar on stderr."""
+    """Sentences, steps and a progress bar on stderr; a context that takes the bar off the screen at its end."""
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
 
-        self._console = Console(stderr=True, highlight=False)
+        self._page = _Page(sys.stderr)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bar = Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal)
-        self._bar.start()
+        self._bar = Bar(*columns, console=self._page.console, transient=True, disable=self._page.width is None)
         self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
 
     def say(self, sentence: str) -> None:
         """Prints the sentence."""
-        self._console.print(f"  {sentence}", markup=False)
+        for part in sentence.splitlines():
+            self._page.line(part.strip(), indent=2)
 
     def step(self, name: str, seconds: float | None) -> None:
-        """Prints the step when it has ended."""
-        if seconds is not None and name in DOING:
-            self._clear()
-            self._console.print(f"{DOING[name]:<16} {seconds:6.1f} s", markup=False, style="dim")
+        """Shows that the step goes on; prints it when it has ended."""
+        self._clear()
+        if name in DOING and seconds is None:
+            self._tasks[name] = self._bar.add_task(DOING[name], total=None)
+        elif name in DOING:
+            self._page.line(f"{DOING[name]:<16} {seconds:6.1f} s", style="dim")
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Moves the bar of this work."""
@@ -70,64 +150,62 @@ class Progress:
             self._bar.remove_task(task)
         self._tasks.clear()
 
-    def close(self) -> None:
-        """Takes the bar off the screen."""
-        self._bar.stop()
 
-
-class _Quiet(Silent):
-    def close(self) -> None:
-        """Nothing."""
-
-
-def listener(quiet: bool) -> Progress | _Quiet:
+def listener(quiet: bool) -> AbstractContextManager[Listener]:
     """A listener for the terminal, or one that is silent."""
-    return _Quiet() if quiet else Progress()
+    from headstart.outcome import Silent
+
+    return nullcontext(Silent()) if quiet else Progress()
 
 
-def _out() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str | None = None) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    for row in rows:
-        table.add_row(*(escape(cell) for cell in row))
-    _out().print(table)
+def show_error(message: str) -> None:
+    """An error on stderr."""
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
+    for line in message.splitlines():
+        print(*(wrapped(printable(line), width) if width else [printable(line)]), sep="\n", file=sys.stderr)
 
 
 def _figure(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
-def show_fit(result: Fit, title: str | None = None) -> None:
-    """The verdict first, then what stands behind it and where to find it."""
-    from rich.markup import escape
+def _plural(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
-    out, receipt = _out(), result.receipt
-    colour = COLOUR.get(receipt.verdict, "bold")
-    out.print(f"\n[bold]{escape(title)}[/bold]" if title else "")
-    out.print(f"[bold {colour}]{escape(receipt.verdict)}[/]: {escape(receipt.sentence)}\n")
-    _table(
-        ["arm", "method", receipt.metric, "validation", "seconds"],
-        [[arm.name, arm.method, _figure(arm.test.get(receipt.metric)), _figure(arm.validation.get(receipt.metric)), f"{arm.seconds:.1f}"] for arm in receipt.arms],
-    )
+
+def show_fit(result: Fit, name: str = "") -> None:
+    """The verdict first, then what stands behind it and where to find it."""
+    page, receipt = _Page(), result.receipt
+    page.line()
+    if name:
+        page.line(name, style="bold")
+    page.line(receipt.sentence, style=f"bold {COLOUR.get(receipt.verdict, '')}".strip())
+    page.line()
+    arms = [
+        [
+            arm.name,
+            arm.method,
+            _figure(arm.test.get(receipt.metric)),
+            _figure(arm.validation.get(receipt.metric)),
+            f"{arm.seconds:.1f}",
+            "ships" if arm.name == receipt.chosen else "",
+        ]
+        for arm in receipt.arms
+    ]
+    title = f"{receipt.metric.replace('_', ' ')} of each arm"
+    page.table(["arm", "method", "test", "validation", "seconds", ""], arms, title)
     if len(result.ranking.rows) > 1:
-        out.print()
+        page.line()
         show_ranking(result.ranking)
-    out.print()
+    page.line()
     for note in receipt.notes:
-        out.print(f"note: {escape(note)}")
+        page.line(f"note: {note}")
     if result.excluded:
-        names = ", ".join(one.id for one in result.excluded[:3])
-        out.print(f"left out: {len(result.excluded)} examples ({escape(names)}{', ...' if len(result.excluded) > 3 else ''}); reasons in the report")
+        names = "; ".join(f"{one.id}: {one.reason}" for one in result.excluded[:3])
+        more = "; ..." if len(result.excluded) > 3 else ""
+        page.line(f"left out: {_plural(len(result.excluded), 'example')} ({names}{more}); all of them in the report")
     for what, path in (("bundle", result.bundle), ("report", result.report)):
-        out.print(f"{what:<7} {escape(str(path))}")
+        page.raw(f"{what:<7} {path}")
 
 
 def show_ranking(ranking: Ranking) -> None:
@@ -144,53 +222,97 @@ def show_ranking(ranking: Ranking) -> None:
         ]
         for row in ranking.rows
     ]
-    columns = ["source", "score", "s.e.", "layer", "parameters", "seconds", ""]
-    _table(columns, rows, f"ranking by leave-one-out log-loss on {ranking.examples} training rows (higher is better)")
+    title = f"ranking by leave-one-out log-loss, negated (higher is better), on {_plural(ranking.examples, 'row')}"
+    _Page().table(["source", "score", "s.e.", "layer", "size", "seconds", ""], rows, title)
 
 
 def show_plan(plan: Mapping[str, Any]) -> None:
     """What a fit would do."""
+    page = _Page()
     for sentence in plan["sentences"]:
-        _out().print(sentence, markup=False)
+        page.line(sentence)
 
 
 def show_predictions(rows: Sequence[Mapping[str, Any]]) -> None:
-    """One line an input."""
-    table = []
+    """One row an input, the input last: it is the long one. What could not be predicted follows with its reason."""
+    page = _Page()
+    good = [row for row in rows if "error" not in row]
+    names = [_shortened(row["input"]) if page.width else row["input"] for row in good]
+    if good and "value" in good[0]:
+        values = [f"{row['value']:.6g}" for row in good]
+        page.table(["value", "input"], list(zip(values, names, strict=True)))
+    elif good:
+        labels = [_joined(row["label"]) for row in good]
+        likely = _most_likely(good, page.width)
+        page.table(["prediction", "most likely", "input"], list(zip(labels, likely, names, strict=True)))
     for row in rows:
         if "error" in row:
-            table.append([row["input"], "-", row["error"]])
-        elif "value" in row:
-            table.append([row["input"], f"{row['value']:.6g}", ""])
-        else:
-            label = row["label"] if isinstance(row["label"], str) else ", ".join(row["label"]) or "(none)"
-            top = sorted(row["probabilities"].items(), key=lambda item: -item[1])[:3]
-            table.append([row["input"], label, "  ".join(f"{name} {value:.3f}" for name, value in top)])
-    _table(["input", "prediction", "most likely"], table)
+            page.line(f"not predicted: {row['input']}: {row['error']}")
+
+
+def _joined(label: str | Sequence[str]) -> str:
+    return label if isinstance(label, str) else ", ".join(label) or "(none)"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def _most_likely(rows: Sequence[Mapping[str, Any]], width: int | None) -> list[str]:
+    """The probabilities of the likeliest labels of each row: three, or as many as leave room for the input."""
+    shown = [""]
+    for most in (3, 2, 1):
+        tops = [sorted(row["probabilities"].items(), key=lambda item: -item[1])[:most] for row in rows]
+        shown = ["  ".join(f"{label} {chance:.3f}" for label, chance in top) for top in tops]
+        if width is None or max(map(len, shown)) <= width * 0.4:
+            break
+    return shown
 
 
 def show_metrics(found: Mapping[str, Any]) -> None:
     """Metrics with their count."""
-    _table(["metric", "value"], [[name, str(value) if name == "n" else _figure(value, 4)] for name, value in found["test"].items()])
+    page = _Page()
+    figures = [[name, f"{value:,}" if name == "n" else _figure(value, 4)] for name, value in found["test"].items()]
+    page.table(["metric", "value"], figures)
     for one in found["excluded"]:
-        _out().print(f"left out: {one['id']}: {one['reason']}", markup=False)
+        page.line(f"left out: {one['id']}: {one['reason']}")
 
 
 def show_facts(facts: Mapping[str, Any]) -> None:
-    """Facts of a bundle, one a line."""
-    rows = [[name, ", ".join(map(str, value)) if isinstance(value, list) and value and not isinstance(value[0], dict) else str(value)] for name, value in facts.items() if name != "files"]
-    _table(["fact", "value"], rows)
-    _table(["file", "bytes", "sha256"], [[file["name"], str(file["size"]), file["sha256"]] for file in facts["files"]])
+    """Facts of a bundle, one a line; then its files."""
+    page = _Page()
+    page.table(["fact", "value"], [pair for name in facts if name != "files" for pair in _flat(name, facts[name])])
+    page.line()
+    files = [[file["name"], f"{file['size']:,}", file["sha256"][:16]] for file in facts["files"]]
+    page.table(["file", "bytes", "sha256 begins"], files)
+
+
+def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(f"{name}.{key}", item)
+    elif not isinstance(value, list):
+        yield name, f"{value:.6g}" if isinstance(value, float) else str(value)
+    elif value:
+        yield name, ", ".join(map(str, value))
 
 
 def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Sources with their facts; what an unusable one needs."""
-    table = [[row["name"], row["modality"], f"{row['parameters'] / 1e6:.1f} M", str(row["dim"]), row["licence"], row["trained_on"], row["missing"] or "usable"] for row in rows]
-    _table(["source", "for", "parameters", "dim", "licence", "trained on", "here"], table)
+    """Sources with their facts; then what the unusable ones need."""
+    page = _Page()
+    facts = [
+        [row["name"], row["modality"], f"{row['parameters'] / 1e6:.1f} M", row["licence"], row["trained_on"]]
+        for row in rows
+    ]
+    page.table(["source", "for", "size", "licence", "trained on"], facts)
+    for row in rows:
+        if row["missing"]:
+            page.line(f"not usable here: {row['name']}: {row['missing']}")
 
 
 def show_doctor(findings: Mapping[str, Any]) -> None:
     """Every check, and what to do about the failed ones."""
-    machine = findings["machine"]
-    _out().print(f"{machine['processor']}, {machine['threads']} threads, device {machine['device']}", markup=False)
-    _table(["check", "", ""], [[one["check"], "ok" if one["ok"] else "FAILED", one["says"]] for one in findings["checks"]])
+    page, machine = _Page(), findings["machine"]
+    page.line(f"{machine['processor']}, {_plural(machine['threads'], 'thread')}, device {machine['device']}")
+    checks = [["ok" if one["ok"] else "FAILED", one["check"], one["says"]] for one in findings["checks"]]
+    page.table(["", "check", "finding"], checks)

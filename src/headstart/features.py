@@ -34,15 +34,13 @@ ENGINE = 1
 """Raised when a change of the engine changes embeddings."""
 SHARD_ROWS = 4096
 PARITY = 0.99
-"""Mean cosine to float32 from which on a faster precision's embeddings serve as well.
+"""Mean cosine to float32 from which on bfloat16 embeddings serve as well.
 
-bfloat16 gives 0.996 on the packaged convolutional sources, where the accuracy of a probe does not
-change (CIFAR-10, ants and bees), and 0.9999 on the packaged encoder.
+It is 0.996 on the packaged convolutional sources, where the accuracy of a probe does not change
+(CIFAR-10, ants and bees), and 0.9999 on the packaged encoder.
 """
-MEASURED = 24
-"""Examples in the measurement that chooses the precision."""
-WORTH = 1.2
-"""A faster precision is used from this speed-up on."""
+COMPARED = 24
+"""Examples that the two precisions are compared on."""
 
 Embeddings = dict[str, NDArray[np.float32]]
 """Layer -> (N, D) float32."""
@@ -76,15 +74,15 @@ class RowStore:
         from safetensors.numpy import load_file
 
         try:
-            self._index(load_file(path))
+            shard = load_file(path)
+            self._index(shard.pop("digests"), shard)
         except (SafetensorError, OSError, KeyError):
             path.unlink(missing_ok=True)
 
-    def _index(self, shard: Embeddings) -> None:
-        digests = np.ascontiguousarray(shard.pop("digests")).view(np.uint8).reshape(-1, 16)
+    def _index(self, keys: NDArray[np.uint8], shard: Embeddings) -> None:
         number = len(self._shards)
         self._shards.append(shard)
-        for row, digest in enumerate(map(bytes, digests)):
+        for row, digest in enumerate(map(bytes, keys)):
             self._rows.setdefault(digest, (number, row))
 
     def __contains__(self, digest: str) -> bool:
@@ -100,9 +98,11 @@ class RowStore:
         if self._folder:
             from safetensors.numpy import save_file
 
-            with write_atomic(self._folder / f"{len(self._shards):06d}-{uuid.uuid4().hex[:8]}.safetensors") as temporary:
+            with write_atomic(
+                self._folder / f"{len(self._shards):06d}-{uuid.uuid4().hex[:8]}.safetensors"
+            ) as temporary:
                 save_file({"digests": keys, **layers}, temporary)
-        self._index({"digests": keys, **layers})
+        self._index(keys, layers)
 
     def read(self, digests: Sequence[str]) -> Embeddings:
         """Every layer's rows for these digests, in their order."""
@@ -124,7 +124,8 @@ def run_backbone(
     import torch
 
     dtype = getattr(torch, precision)
-    model = backbone.to(device=device, dtype=dtype, memory_format=torch.channels_last).eval()
+    model = backbone.to(device, dtype).eval()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types only some of its forms
     with torch.inference_mode():
         for positions, batch in batches:
             layers = model.embeddings(_moved(batch, device, dtype))
@@ -154,10 +155,10 @@ class Embedder:
     ) -> None:
         self._pipeline = pipeline
         self._cache = cache
-        self._on_progress = on_progress or (lambda what, done, total: None)
+        self._on_progress = on_progress or (lambda *_: None)
         self._loaded: tuple[str, Backbone] | None = None
         self._stores: dict[str, RowStore] = {}
-        self._measured: dict[str, dict[str, Any]] = {}
+        self._compared: dict[str, dict[str, Any]] = {}
         self.rates: dict[str, float] = {}
         """Source name -> examples a second, measured while embedding in this process."""
 
@@ -188,10 +189,18 @@ class Embedder:
         card = source.card
         versions = {k: v for k, v in runtime.versions().items() if k not in ("headstart", "scikit-learn", "scipy")}
         place = (runtime.device(), runtime.processor(), versions)
-        return fingerprint(ENGINE, card.weights_sha256, card.architecture, card.layers, pipeline.fingerprint, precision, place)
+        return fingerprint(
+            ENGINE, card.weights_sha256, card.architecture, card.layers, pipeline.fingerprint, precision, place
+        )
 
     def _compute(
-        self, source: Source, pipeline: Pipeline, precision: str, store: RowStore, missing: Mapping[str, int], examples: Examples
+        self,
+        source: Source,
+        pipeline: Pipeline,
+        precision: str,
+        store: RowStore,
+        missing: Mapping[str, int],
+        examples: Examples,
     ) -> None:
         digests, begin = list(missing), time.perf_counter()
         inputs = [examples.inputs[row] for row in missing.values()]
@@ -204,48 +213,51 @@ class Embedder:
             self._on_progress(what, done, len(digests))
             if held_rows >= SHARD_ROWS or done == len(digests):
                 order = np.concatenate([part for part, _ in held])
-                store.append([digests[i] for i in order], {name: np.concatenate([part[name] for _, part in held]) for name in layers})
+                store.append(
+                    [digests[i] for i in order],
+                    {name: np.concatenate([part[name] for _, part in held]) for name in layers},
+                )
                 held, held_rows = [], 0
         self.rates[source.name] = done / max(1e-9, time.perf_counter() - begin)
 
     def _backbone(self, source: Source, precision: str) -> Backbone:
         key = fingerprint(source.card, precision)
         if self._loaded is None or self._loaded[0] != key:
-            runtime.configure(seed=0)
+            runtime.use_threads()
             self._loaded = (key, source.backbone())
         return self._loaded[1]
 
     def precision(self, source: Source, examples: Examples, rows: IndexArray, pipeline: Pipeline | None = None) -> str:
-        """``float32`` or ``bfloat16``, by a short measurement kept per machine and source.
+        """``bfloat16`` where the machine multiplies it in hardware and its embeddings are as good, else ``float32``.
 
-        bfloat16 is used where it is faster and its embeddings point the same way (cosine of at
-        least `PARITY` on the examples measured).
+        As good: they point the same way (mean cosine of at least `PARITY` on a few of the rows).
+        No clock decides, so that the same machine gives the same embeddings every time.
         """
+        if not runtime.fast_bfloat16():
+            return "float32"
         pipeline = pipeline or self._pipeline(source)
-        key = self._space(source, pipeline, "measured")
+        key = self._space(source, pipeline, "compared")
         path = self._cache / "precision" / f"{key}.json" if self._cache else None
-        if path and path.is_file():
-            return str(json.loads(path.read_text("utf-8"))["precision"])
-        if key not in self._measured:
-            self._measured[key] = self._measure(source, pipeline, examples, rows)
-            if path:
-                write_json(path, self._measured[key])
-        return str(self._measured[key]["precision"])
+        if key not in self._compared:
+            if path and path.is_file():
+                self._compared[key] = json.loads(path.read_text("utf-8"))
+            else:
+                self._compared[key] = self._compare(source, pipeline, [examples.inputs[row] for row in rows[:COMPARED]])
+                if path:
+                    write_json(path, self._compared[key])
+        return str(self._compared[key]["precision"])
 
-    def _measure(self, source: Source, pipeline: Pipeline, examples: Examples, rows: IndexArray) -> dict[str, Any]:
-        found: dict[str, tuple[float, Embeddings]] = {}
-        batches = list(islice(pipeline.batches([examples.inputs[row] for row in rows[:MEASURED]]), 4))
+    def _compare(self, source: Source, pipeline: Pipeline, inputs: Sequence[Any]) -> dict[str, Any]:
+        if not source.backbone().multiplies:
+            return {"precision": "float32", "cosine": None}
+        batches = list(pipeline.batches(inputs))
+        found: list[Embeddings] = []
         for precision in ("float32", "bfloat16"):
-            backbone, seconds = self._backbone(source, precision), []
-            for _ in range(3):
-                begin = time.perf_counter()
-                parts = list(run_backbone(backbone, batches, runtime.device(), precision))
-                seconds.append(time.perf_counter() - begin)
-            found[precision] = (min(seconds), {name: np.concatenate([part[name] for _, part in parts]) for name in parts[0][1]})
-        (slow, exact), (fast, rounded) = found["float32"], found["bfloat16"]
-        cosine = min(float(_cosines(exact[name], rounded[name]).mean()) for name in exact)
-        chosen = "bfloat16" if cosine >= PARITY and slow / fast >= WORTH else "float32"
-        return {"precision": chosen, "speed-up of bfloat16": round(slow / fast, 2), "cosine": round(cosine, 6)}
+            backbone = self._backbone(source, precision)
+            parts = [layers for _, layers in run_backbone(backbone, batches, runtime.device(), precision)]
+            found.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        cosine = min(float(_cosines(found[0][name], found[1][name]).mean()) for name in found[0])
+        return {"precision": "bfloat16" if cosine >= PARITY else "float32", "cosine": round(cosine, 6)}
 
 
 def _cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

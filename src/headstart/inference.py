@@ -55,7 +55,11 @@ def embed(source: str | Source, examples: Sequence[Any], cache: bool = True) -> 
     chosen = resolve(source) if isinstance(source, str) else source
     table = data.table_of(examples, chosen.card.modality)
     embedder = Embedder(pipeline_of, cache_folder() if cache else None)
-    return embedder.embed(chosen, table, np.arange(len(table)))["last"] if len(table) else np.empty((0, chosen.card.dim), np.float32)
+    return (
+        embedder.embed(chosen, table, np.arange(len(table)))["last"]
+        if len(table)
+        else np.empty((0, chosen.card.dim), np.float32)
+    )
 
 
 class Model:
@@ -79,7 +83,7 @@ class Model:
         fast = config.get("precision") == "bfloat16" and runtime.fast_bfloat16()
         self._precision = "bfloat16" if fast else "float32"
         self._pipeline = pipeline_of(self.source)
-        runtime.configure(seed=0)
+        runtime.use_threads()
         self._backbone = self.source.backbone()
 
     def logits(self, inputs: Sequence[Any]) -> FloatArray:
@@ -145,7 +149,10 @@ class Model:
         found = golden_logits(self.source, self._layer, self._head.logits, golden)
         difference = float(np.abs(found - recorded).max() / max(1e-6, float(np.abs(recorded).max())))
         if found.shape != recorded.shape or not difference <= TOLERANCE:
-            raise BundleRefused(f"the golden predictions differ by {difference:.2g} (allowed {TOLERANCE}); the bundle or this machine is not what it was")
+            raise BundleRefused(
+                f"the golden predictions differ by {difference:.2g}, allowed is {TOLERANCE}: "
+                "the bundle, or the libraries on this machine, do not compute what was proved"
+            )
         return difference
 
 
@@ -183,7 +190,6 @@ def _source(bundle: bundles.Bundle, weights: dict[str, Tensor]) -> Source:
     family = str(config["architecture"].get("family"))
     if family not in FAMILIES:
         raise BundleRefused(f"unknown architecture family '{family}'. Valid: {', '.join(sorted(FAMILIES))}")
-    spec = {key: tuple(value) if isinstance(value, list) else value for key, value in config["preprocessing"].items()}
     card = SourceCard(
         name=told["name"],
         title=str(told.get("title", told["name"])),
@@ -192,13 +198,15 @@ def _source(bundle: bundles.Bundle, weights: dict[str, Tensor]) -> Source:
         parameters=int(told.get("parameters", 0)),
         dim=int(config["dim"]),
         layers=tuple(dict.fromkeys(("last", str(config["layer"])))),
-        input=InputSpec(**spec),
+        input=InputSpec.of(config["preprocessing"]),
         trained_on=str(told.get("trained_on", "")),
         licence=told["licence"],
         weights_sha256=bundle.manifest["files"]["model.safetensors"]["sha256"],
         architecture=config["architecture"],
     )
-    backbone = {name.removeprefix("backbone."): tensor for name, tensor in weights.items() if name.startswith("backbone.")}
+    backbone = {
+        name.removeprefix("backbone."): tensor for name, tensor in weights.items() if name.startswith("backbone.")
+    }
     return Source(card, lambda: backbone, lambda: bundle.assets)
 
 
@@ -212,4 +220,6 @@ def _head(bundle: bundles.Bundle, weights: dict[str, Tensor]) -> LinearHead:
     if unknown:
         raise BundleRefused(f"the bundle holds tensors that belong nowhere: {', '.join(unknown[:4])}")
     kind = str(bundle.config.get("head", {}).get("kind", ""))
-    return LinearHead(kind, weights["head.weight"].numpy(), weights["head.bias"].numpy(), float(bundle.config["temperature"]))
+    return LinearHead(
+        kind, weights["head.weight"].numpy(), weights["head.bias"].numpy(), float(bundle.config["temperature"])
+    )

@@ -15,7 +15,6 @@ from headstart.errors import HeadstartError, UsageError
 from headstart.features import Embedder
 from headstart.modalities import pipeline_of, suited
 from headstart.outcome import Listener, Silent
-from headstart.store import cache_folder
 from headstart.transfer import read_examples
 
 __all__ = ["plan", "resumed"]
@@ -35,7 +34,7 @@ def plan(examples: Any, listener: Listener | None = None, toml: Path | None = No
         HeadstartError: As `headstart.fit`.
     """
     config, tell = resolve(settings, toml), listener or Silent()
-    dataset = read_examples(examples, config)
+    dataset = read_examples(examples, config, tell)
     task, table = dataset.task, dataset.examples
     split = split_rows(dataset, seed=config.seed, test_share=config.test_share)
     counts = {name: len(getattr(split, name)) for name in ("train", "validation", "test", "unlabeled")}

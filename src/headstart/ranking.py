@@ -14,7 +14,7 @@ from headstart.calibration import standard_error
 from headstart.errors import HeadstartError, ResourceError, UsageError
 from headstart.features import Embedder
 from headstart.scores import ridge_loo
-from headstart.types import Examples, FloatArray, IndexArray, RankedSource, Ranking, SourceCard, Split, Task
+from headstart.types import Examples, FloatArray, IndexArray, RankedSource, Ranking, Split, Task
 
 __all__ = ["rank", "subsample"]
 
@@ -28,10 +28,9 @@ def rank(
     task: Task,
     examples: Examples,
     split: Split,
-    cards: Sequence[SourceCard],
+    sources: Sequence[Source],
     seed: int,
     budget: float | None,
-    sources: Sequence[Source],
     embedder: Embedder,
 ) -> Ranking:
     """Sources by leave-one-out log-loss of a ridge on their embeddings; train rows only.
@@ -43,11 +42,10 @@ def rank(
         task: What is to be learned.
         examples: The table; only rows of ``split.train`` are looked at.
         split: Train rows and their folds.
-        cards: What decides the result of each source, in the order of ``sources``.
+        sources: The candidates; opened when their turn comes.
         seed: Decides the subsample.
         budget: Seconds for ranking and adapting; sources go from small to large, and none is
             begun once half of it is used. None: no bound.
-        sources: The candidates; opened when their turn comes.
         embedder: Keeps the embeddings, so that the winner's are not computed again.
 
     Raises:
@@ -59,18 +57,25 @@ def rank(
     losses: dict[str, FloatArray] = {}
     results: list[RankedSource] = []
     begin = time.perf_counter()
-    for card, source in sorted(zip(cards, sources, strict=True), key=lambda pair: pair[0].parameters):
-        turn = time.perf_counter()
+    for source in sorted(sources, key=lambda one: one.card.parameters):
+        turn, card = time.perf_counter(), source.card
         row = RankedSource(card.name, None, None, parameters=card.parameters, licence=card.licence)
         try:
             if budget is not None and losses and turn - begin > BUDGET_SHARE * budget:
                 raise ResourceError(f"not tried: half of the budget of {budget:.0f} s was used by smaller sources")
             layers = embedder.embed(source, examples, rows)
-            by_layer = {layer: ridge_loo.losses(values, examples.targets[rows], task.problem, blocks) for layer, values in layers.items()}
+            by_layer = {
+                layer: ridge_loo.losses(values, examples.targets[rows], task.problem, blocks)
+                for layer, values in layers.items()
+            }
             best = min(by_layer, key=lambda layer: float(by_layer[layer].mean()))
             losses[card.name] = by_layer[best]
-            row = replace(row, layer=best, score=-float(by_layer[best].mean()), standard_error=standard_error(by_layer[best]))
-            row = replace(row, scores={f"ridge_loo {layer}": -float(values.mean()) for layer, values in by_layer.items()})
+            row = replace(
+                row, layer=best, score=-float(by_layer[best].mean()), standard_error=standard_error(by_layer[best])
+            )
+            row = replace(
+                row, scores={f"ridge_loo {layer}": -float(values.mean()) for layer, values in by_layer.items()}
+            )
         except HeadstartError as error:
             row = replace(row, error=str(error))
         results.append(replace(row, seconds=time.perf_counter() - turn))

@@ -1,4 +1,4 @@
-"""The machine: seed, threads, device, versions. Nothing here runs at import."""
+"""The machine: threads, device, precision, versions. Nothing here runs at import."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-__all__ = ["configure", "device", "fast_bfloat16", "machine", "offline", "processor", "thread_count", "versions"]
+__all__ = ["device", "fast_bfloat16", "machine", "offline", "processor", "thread_count", "use_threads", "versions"]
 
-REPORTED = ("headstart", "torch", "timm", "transformers", "numpy", "scipy", "scikit-learn", "pillow", "tokenizers", "safetensors")
+REPORTED = (
+    "headstart",
+    "torch",
+    "timm",
+    "transformers",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "pillow",
+    "tokenizers",
+    "safetensors",
+)
 
 
 def thread_count() -> int:
@@ -21,16 +32,18 @@ def thread_count() -> int:
 
 def offline() -> bool:
     """Whether the user forbade the network (``HF_HUB_OFFLINE`` or ``HEADSTART_OFFLINE``)."""
-    return any(os.environ.get(name, "").lower() in {"1", "true", "yes", "on"} for name in ("HF_HUB_OFFLINE", "HEADSTART_OFFLINE"))
+    return any(
+        os.environ.get(name, "").lower() in {"1", "true", "yes", "on"}
+        for name in ("HF_HUB_OFFLINE", "HEADSTART_OFFLINE")
+    )
 
 
-def configure(seed: int) -> None:
-    """Seeds torch, fixes its thread count and flushes denormals (they slow CPU training several-fold)."""
+def use_threads() -> None:
+    """Gives torch the threads of `thread_count`, which decide the last bits of sums and so of results."""
     import torch
 
-    torch.manual_seed(seed)
-    torch.set_num_threads(thread_count())
-    torch.set_flush_denormal(True)
+    if torch.get_num_threads() != thread_count():
+        torch.set_num_threads(thread_count())
 
 
 @cache
@@ -73,16 +86,16 @@ def processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     facts = {key.strip(): value.strip() for key, value in lines.items()}
-    units = [unit for unit in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if unit in facts.get("flags", "").split()]
+    flags = (facts.get("flags") or facts.get("Features", "")).split()
+    units = [unit for unit in ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16") if unit in flags]
     return f"{facts.get('model name', platform.machine())} ({', '.join(units) or 'no wide vectors'})"
 
 
 def fast_bfloat16() -> bool:
     """Whether this machine multiplies bfloat16 in hardware; elsewhere it is slower than float32."""
-    return device() == "cuda" or "_bf16" in processor()
+    return device() == "cuda" or "bf16" in processor()
 
 
 def machine() -> dict[str, str | int]:
     """What decides speed and the last bits of results on this machine."""
     return {"system": f"{platform.system()} {platform.machine()}", "processor": processor(), "threads": thread_count()}
-

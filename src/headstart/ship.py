@@ -35,13 +35,12 @@ SENTENCES = (
 
 def ship(
     task: Task,
-    card: SourceCard,
+    source: Source,
     arm: Arm,
     precision: str,
     receipt: Receipt,
     excluded: tuple[Exclusion, ...],
     data: str,
-    source: Source,
     folder: Path,
 ) -> dict[str, Any]:
     """Writes the bundle of ``arm`` to ``folder``.
@@ -50,13 +49,12 @@ def ship(
 
     Args:
         task: What was learned.
-        card: Facts about the source.
+        source: Gives facts, weights and tokenizer.
         arm: What ships.
         precision: What the embedding engine ran in; used again where the machine has it.
         receipt: The evidence, for the model card.
         excluded: Examples left out, for the model card.
         data: Name of the data, for the model card.
-        source: Gives weights and tokenizer.
         folder: The bundle's folder; an older bundle there is replaced.
 
     Returns:
@@ -66,12 +64,14 @@ def ship(
         Diverged: If a weight is not finite.
         ResourceError: If the disk is full.
     """
-    backbone = source.backbone()
+    card, backbone = source.card, source.backbone()
     assets = dict(source.assets())
     samples = golden_samples(card)
     account = ledger({name: tuple(value.shape) for name, value in backbone.model.state_dict().items()}, arm, card)
     tensors = {f"backbone.{name}": value for name, value in backbone.model.state_dict().items()}
-    tensors.update({name: _tensor(value) for name, value in (("head.weight", arm.head.weight), ("head.bias", arm.head.bias))})
+    tensors.update(
+        {name: _tensor(value) for name, value in (("head.weight", arm.head.weight), ("head.bias", arm.head.bias))}
+    )
     golden = {**samples, "logits": golden_logits(source, arm.layer, arm.head.logits, samples)}
     bundles.write(
         folder,
@@ -80,16 +80,25 @@ def ship(
         golden=golden,
         card=model_card(_facts(task, card, arm, receipt, excluded, data)),
         assets=assets,
-        documents={"ledger.json": {"rows": [dataclasses.asdict(row) for row in account.rows]}, "receipt.json": _evidence(receipt)},
+        documents={
+            "ledger.json": {"rows": [dataclasses.asdict(row) for row in account.rows]},
+            "receipt.json": _evidence(receipt),
+        },
     )
     return {"ledger": account, "weights_sha256": bundles.read(folder).manifest["files"]["model.safetensors"]["sha256"]}
 
 
 def ledger(shapes: Mapping[str, tuple[int, ...]], arm: Arm, card: SourceCard) -> Ledger:
     """Where every tensor of the target came from; of a frozen probe, all but the head from the source."""
-    copied = [LedgerRow(f"backbone.{name}", "copied", shape, f"same name and shape in {card.name}; frozen") for name, shape in shapes.items()]
+    copied = [
+        LedgerRow(f"backbone.{name}", "copied", shape, f"same name and shape in {card.name}; frozen")
+        for name, shape in shapes.items()
+    ]
     fitted = f"fitted to the training rows by the {arm.head.kind} head"
-    fresh = [LedgerRow(f"head.{name}", "fresh", tuple(value.shape), fitted) for name, value in (("weight", arm.head.weight), ("bias", arm.head.bias))]
+    fresh = [
+        LedgerRow(f"head.{name}", "fresh", tuple(value.shape), fitted)
+        for name, value in (("weight", arm.head.weight), ("bias", arm.head.bias))
+    ]
     return Ledger((*copied, *fresh))
 
 
@@ -98,7 +107,11 @@ def golden_samples(card: SourceCard) -> dict[str, NDArray[np.uint8]]:
     if card.modality == "text":
         return {f"text.{i}": np.frombuffer(text.encode(), np.uint8) for i, text in enumerate(SENTENCES)}
     waves = np.linspace(0, 6, card.input.size)
-    shades = [np.sin(waves[:, None] * (i + 1) + channel) * np.cos(waves[None, :] * (channel + 1)) for i in range(SAMPLES) for channel in range(3)]
+    shades = [
+        np.sin(waves[:, None] * (i + 1) + channel) * np.cos(waves[None, :] * (channel + 1))
+        for i in range(SAMPLES)
+        for channel in range(3)
+    ]
     pixels = ((np.stack(shades) + 1) * 127.5).reshape(SAMPLES, 3, card.input.size, card.input.size)
     return {"pixels": np.ascontiguousarray(pixels.transpose(0, 2, 3, 1).astype(np.uint8))}
 
@@ -111,7 +124,7 @@ def golden_logits(source: Source, layer: str, head: Any, samples: Mapping[str, N
     else:
         texts = [samples[name].tobytes().decode() for name in sorted(samples) if name.startswith("text.")]
         batches = list(pipeline.batches(texts))
-    runtime.configure(seed=0)
+    runtime.use_threads()
     parts = list(run_backbone(source.backbone(), batches, "cpu", "float32"))
     order = np.argsort(np.concatenate([positions for positions, _ in parts]))
     return np.asarray(head(np.concatenate([layers[layer] for _, layers in parts])[order]), np.float32)
@@ -144,8 +157,15 @@ def _config(task: Task, card: SourceCard, arm: Arm, precision: str) -> dict[str,
 
 def _evidence(receipt: Receipt) -> dict[str, Any]:
     """The receipt without its per-example arrays, which stay in the run."""
-    kept = {f.name: getattr(receipt, f.name) for f in dataclasses.fields(receipt) if f.name not in ("arms", "targets", "gains")}
-    arms = [{k: getattr(arm, k) for k in ("name", "source", "method", "seconds", "validation", "test")} for arm in receipt.arms]
+    kept = {
+        f.name: getattr(receipt, f.name)
+        for f in dataclasses.fields(receipt)
+        if f.name not in ("arms", "targets", "gains")
+    }
+    arms = [
+        {k: getattr(arm, k) for k in ("name", "source", "method", "seconds", "validation", "test")}
+        for arm in receipt.arms
+    ]
     return {**kept, "gains": [dataclasses.asdict(gain) for gain in receipt.gains], "arms": arms}
 
 

@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats as distributions
-from scipy.optimize import brentq
+from scipy.special import bdtr, ndtr, ndtri, stdtr, stdtrit
 
 from headstart.types import FloatArray
 
@@ -75,7 +74,7 @@ def paired_bootstrap(
     size = max(1, CHUNK // rows)
     sizes = [min(size, resamples - done) for done in range(0, resamples, size)]
     draws = np.concatenate([statistic(_weights(generator, count, rows)) for count in sizes])
-    tail = distributions.norm.cdf(np.sqrt(rows / (rows - 1)) * distributions.t.ppf((1 - level) / 2, rows - 1))
+    tail = float(ndtr(np.sqrt(rows / (rows - 1)) * stdtrit(rows - 1, (1 - level) / 2)))
     low, high = (float(bound) for bound in np.quantile(draws, [tail, 1 - tail]))
     if 2.0 ** (1 - differing) > 1 - level:
         low, high = min(low, 0.0), max(high, 0.0)
@@ -92,15 +91,16 @@ def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
     discordant = only_first + only_second
-    return float(distributions.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    return min(1.0, 2 * float(bdtr(min(only_first, only_second), discordant, 0.5)))
 
 
 def wilson(successes: int, rows: int, level: float = 0.95) -> tuple[float, float]:
     """Wilson score interval of a proportion; (0, 1) without rows."""
     if not rows:
         return 0.0, 1.0
-    interval = distributions.binomtest(successes, rows).proportion_ci(level, method="wilson")
-    return float(interval.low), float(interval.high)
+    share, square = successes / rows, float(ndtri((1 + level) / 2)) ** 2 / rows
+    center, reach = share + square / 2, np.sqrt(square * (share * (1 - share) + square / 4))
+    return max(0.0, float((center - reach) / (1 + square))), min(1.0, float((center + reach) / (1 + square)))
 
 
 def corrected_t(differences: ArrayLike, n_train: int, n_test: int, level: float = 0.95) -> CorrectedT:
@@ -121,8 +121,8 @@ def corrected_t(differences: ArrayLike, n_train: int, n_test: int, level: float 
     if error == 0:
         return CorrectedT(mean, mean, mean, float(np.sign(mean)) * np.inf if mean else 0.0, float(mean == 0))
     t = mean / error
-    reach = error * float(distributions.t.ppf((1 + level) / 2, count - 1))
-    return CorrectedT(mean, mean - reach, mean + reach, t, float(2 * distributions.t.sf(abs(t), count - 1)))
+    reach = error * float(stdtrit(count - 1, (1 + level) / 2))
+    return CorrectedT(mean, mean - reach, mean + reach, t, float(2 * stdtr(count - 1, -abs(t))))
 
 
 def needed_rows(gain: float, discordant: float = 0.25, power: float = 0.8, level: float = 0.95) -> float:
@@ -132,7 +132,7 @@ def needed_rows(gain: float, discordant: float = 0.25, power: float = 0.8, level
     arm alone gets right; p is at least the gain.
     """
     share = max(discordant, gain)
-    z_level, z_power = float(distributions.norm.ppf((1 + level) / 2)), float(distributions.norm.ppf(power))
+    z_level, z_power = float(ndtri((1 + level) / 2)), float(ndtri(power))
     return float((z_level * np.sqrt(share) + z_power * np.sqrt(max(0.0, share - gain**2))) ** 2 / gain**2)
 
 
@@ -144,6 +144,8 @@ def detectable_gain(n_test: int, discordant: float = 0.25, power: float = 0.8, l
     >>> round(detectable_gain(194), 2)
     0.1
     """
+    from scipy.optimize import brentq
+
     if n_test <= 0:
         return None
     if needed_rows(1.0, discordant, power, level) >= n_test:

@@ -13,8 +13,8 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,11 +24,23 @@ import numpy as np
 from headstart import types
 from headstart.errors import ResourceError, UsageError
 
-__all__ = ["Run", "cache_folder", "decode", "encode", "fingerprint", "read_step", "sha256_file", "write_atomic", "write_json"]
+__all__ = [
+    "Run",
+    "cache_folder",
+    "decode",
+    "encode",
+    "fingerprint",
+    "read_step",
+    "sha256_file",
+    "write_atomic",
+    "write_json",
+]
 
 Result = TypeVar("Result")
 FORMAT = 1
 """Version of the run folder's layout; a change that old runs cannot be read with raises it."""
+
+UNFINISHED = ".tmp"
 
 
 def cache_folder() -> Path:
@@ -64,9 +76,7 @@ def write_atomic(path: Path) -> Iterator[Path]:
         ResourceError: If the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{UNFINISHED}")
     try:
         with full_disk_named(path):
             yield temporary
@@ -88,7 +98,7 @@ def _sync(path: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes plain JSON atomically, keys sorted."""
     with write_atomic(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n", "ascii")
 
 
 def sha256_file(path: Path) -> str:
@@ -147,16 +157,18 @@ def fingerprint(*values: Any) -> str:
         own = getattr(value, "fingerprint", None)
         if isinstance(own, str):
             sha.update(own.encode() + b"\0")
-            continue
-        arrays: dict[str, np.ndarray] = {}
-        tree = encode(value, arrays)
-        sha.update(json.dumps(tree, sort_keys=True).encode() + b"\0")
-        for array in arrays.values():
-            sha.update(str((array.dtype.str, array.shape)).encode() + array.tobytes())
+        elif isinstance(value, (tuple, list)):
+            sha.update(f"{len(value)} of {fingerprint(*value)}\0".encode())
+        else:
+            arrays: dict[str, np.ndarray] = {}
+            sha.update(json.dumps(encode(value, arrays), sort_keys=True).encode() + b"\0")
+            for array in arrays.values():
+                sha.update(str((array.dtype.str, array.shape)).encode() + array.tobytes())
     return sha.hexdigest()
 
 
-def _stored(folder: Path, name: str, key: str | None) -> tuple[Any, bool]:
+def _stored(folder: Path, name: str, key: str | None) -> tuple[Any, float] | None:
+    """Result and seconds of a step, or None where it is missing, damaged or of another key."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -164,16 +176,17 @@ def _stored(folder: Path, name: str, key: str | None) -> tuple[Any, bool]:
     try:
         stored = json.loads(path.read_text("utf-8"))
         if key is not None and stored["key"] != key:
-            return None, False
+            return None
         arrays = load_file(path.with_suffix(f".{stored['key'][:12]}.safetensors")) if stored["arrays"] else {}
-        return decode(stored["result"], arrays), True
+        return decode(stored["result"], arrays), float(stored["seconds"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-        return None, False
+        return None
 
 
 def read_step(folder: Path, name: str) -> Any | None:
     """The stored result of a finished step, for readers of a run; None where it is missing or damaged."""
-    return _stored(folder, name, None)[0]
+    found = _stored(folder, name, None)
+    return found[0] if found else None
 
 
 class Run:
@@ -190,17 +203,22 @@ class Run:
         self.folder = folder
         self.seconds: dict[str, float] = {}
         """Step -> seconds in this process; a reused step costs what reading it cost."""
-        self.reused: set[str] = set()
-        self._on_step = on_step or (lambda name, seconds: None)
+        self.spent: dict[str, float] = {}
+        """Step -> seconds of the work itself, in whichever process it was done."""
+        self._on_step = on_step or (lambda *_: None)
         self._claim()
         self._lock = self._take_lock()
+        for left in (*folder.glob(f".*{UNFINISHED}"), *folder.glob(f"steps/.*{UNFINISHED}")):
+            left.unlink(missing_ok=True)
 
     def _claim(self) -> None:
         marker = self.folder / "run.json"
         if marker.is_file():
             found = json.loads(marker.read_text("utf-8")).get("format")
             if found != FORMAT:
-                raise UsageError(f"{self.folder} is a run of format {found}, this version reads {FORMAT}. Choose another --out.")
+                raise UsageError(
+                    f"{self.folder} is a run of format {found}, this version reads {FORMAT}. Choose another --out."
+                )
             return
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise UsageError(f"{self.folder} exists and is not a run folder. Choose another --out, or remove it.")
@@ -214,7 +232,9 @@ class Run:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             stream.close()
-            raise UsageError(f"another process is writing to {self.folder}. Wait for it, or choose another --out.") from None
+            raise UsageError(
+                f"another process is writing to {self.folder}. Wait for it, or choose another --out."
+            ) from None
         return stream
 
     def close(self) -> None:
@@ -232,15 +252,12 @@ class Run:
         marker = self.folder / "run.json"
         write_json(marker, {**json.loads(marker.read_text("utf-8")), **facts})
 
-    def always(self, name: str, function: Callable[[], Result], kept: Callable[[Result], Any]) -> Result:
-        """The result of ``function()``, which looks at the world and so always runs; ``kept`` of it is stored."""
-        begin = time.perf_counter()
+    def record(self, name: str, result: Any, seconds: float) -> None:
+        """Stores what was found outside the run, for its readers; it is never reused."""
         self._on_step(name, None)
-        result = function()
-        self._write(name, "always", kept(result))
-        self.seconds[name] = time.perf_counter() - begin
-        self._on_step(name, self.seconds[name])
-        return result
+        self._write(name, "", result, seconds)
+        self.seconds[name] = seconds
+        self._on_step(name, seconds)
 
     def step(
         self,
@@ -264,20 +281,17 @@ class Run:
         begin = time.perf_counter()
         self._on_step(name, None)
         key = fingerprint(name, __version__, f"{function.__module__}.{function.__qualname__}", *inputs)
-        result, stored = self._read(name, key)
-        if stored and all(path.exists() for path in made):
-            self.reused.add(name)
+        found = _stored(self.folder, name, key)
+        if found is not None and all(path.exists() for path in made):
+            result, self.spent[name] = found
         else:
             result = function(*inputs, *given)
-            self._write(name, key, result)
+            self._write(name, key, result, time.perf_counter() - begin)
         self.seconds[name] = time.perf_counter() - begin
         self._on_step(name, self.seconds[name])
         return result  # type: ignore[no-any-return]
 
-    def _read(self, name: str, key: str) -> tuple[Any, bool]:
-        return _stored(self.folder, name, key)
-
-    def _write(self, name: str, key: str, result: Any) -> None:
+    def _write(self, name: str, key: str, result: Any, seconds: float) -> None:
         from safetensors.numpy import save_file
 
         arrays: dict[str, np.ndarray] = {}
@@ -286,7 +300,8 @@ class Run:
         if arrays:
             with write_atomic(path.with_suffix(f".{key[:12]}.safetensors")) as temporary:
                 save_file(arrays, temporary)
-        write_json(path, {"key": key, "arrays": bool(arrays), "result": tree})
+        self.spent[name] = seconds
+        write_json(path, {"key": key, "arrays": bool(arrays), "seconds": self.spent[name], "result": tree})
         for stale in path.parent.glob(f"{name}.*.safetensors"):
             if key[:12] not in stale.name:
                 stale.unlink(missing_ok=True)

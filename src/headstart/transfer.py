@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,8 @@ from typing import Any
 from headstart import adapt, data, ranking, report, runtime, ship, sources
 from headstart import prove as evidence
 from headstart.config import FitConfig, resolve
+from headstart.errors import unknown_name
+from headstart.evaluate import valid_metrics
 from headstart.features import Embedder
 from headstart.modalities import pipeline_of, suited
 from headstart.outcome import Fit, Listener, Silent
@@ -23,8 +26,17 @@ from headstart.types import Dataset, Ranking
 
 __all__ = ["fit", "rank", "read_examples"]
 
+SHOWN = 300
+"""Characters of a text that the report can show."""
 
-def fit(examples: Any, out: str | Path | None = None, listener: Listener | None = None, toml: Path | None = None, **settings: Any) -> Fit:
+
+def fit(
+    examples: Any,
+    out: str | Path | None = None,
+    listener: Listener | None = None,
+    toml: Path | None = None,
+    **settings: Any,
+) -> Fit:
     """Makes a model for labelled examples from a pretrained source, and proves whether that helped.
 
     Args:
@@ -38,16 +50,15 @@ def fit(examples: Any, out: str | Path | None = None, listener: Listener | None 
     Raises:
         HeadstartError: See the tree in `headstart.errors`.
     """
-    config, tell = resolve(settings, toml), listener or Silent()
-    with Run(Path(out) if out else Path("runs") / _name(examples), tell.step) as run:
-        path = str(Path(examples).resolve()) if isinstance(examples, (str, Path)) else None
-        run.describe(data=_name(examples), path=path, config=asdict(config), command=sys.argv, versions=runtime.versions(), machine=runtime.machine())
+    config, tell, begin = resolve(settings, toml), listener or Silent(), time.perf_counter()
+    methods = adapt.ladder(config.method)
 
-        # 1. Read: what is unusable is left out by name.
-        dataset = run.always("read", partial(read_examples, examples, config), _facts)
-        task, table = dataset.task, dataset.examples
-        for note in dataset.notes:
-            tell.say(note)
+    # 1. Read: what is unusable is left out by name.
+    dataset = read_examples(examples, config, tell)
+    task, table = dataset.task, dataset.examples
+    with Run(Path(out) if out else Path("runs") / _name(examples), tell.step) as run:
+        run.describe(**_circumstances(examples, config))
+        run.record("read", _facts(dataset), time.perf_counter() - begin)
 
         # 2. Split: the test rows are opened by the proof only.
         split = run.step("split", data.split, dataset, config.seed, config.test_share)
@@ -55,16 +66,13 @@ def fit(examples: Any, out: str | Path | None = None, listener: Listener | None 
 
         # 3. Rank: the source is picked by frozen embeddings of train rows.
         found = [suited(source, table, split.train) for source in sources.candidates(config.source, task.modality)]
-        cards = tuple(source.card for source in found)
         embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
-        ranked = run.step(
-            "rank", ranking.rank, task, table, split, cards, config.seed, config.budget, given=(found, embedder)
-        )
+        rules = (found, config.seed, config.budget)
+        ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder,))
         source = next(one for one in found if one.name == ranked.chosen)
 
         # 4. Adapt: the arms, simplest first; 5. choose: the simplest that validation finds as good as any.
-        methods = adapt.LADDER if config.method == "auto" else tuple(config.method.split(","))
-        arms = run.step("adapt", adapt.adapt, task, table, split, source.card, methods, config.seed, given=(source, embedder))
+        arms = run.step("adapt", adapt.adapt, task, table, split, source, methods, config.seed, given=(embedder,))
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))
 
         # 6. Prove: all arms and the classical baseline on the test rows, once.
@@ -74,9 +82,9 @@ def fit(examples: Any, out: str | Path | None = None, listener: Listener | None 
         # 7. Ship, 8. report.
         precision = embedder.precision(source, table, split.train)
         bundle = run.folder / "bundle"
-        told = (task, source.card, arm, precision, receipt, dataset.excluded, _name(examples))
-        run.step("ship", ship.ship, *told, given=(source, bundle), made=(bundle / "manifest.json",))
-        run.describe(seconds=run.seconds)
+        told = (task, source, arm, precision, receipt, dataset.excluded, _name(examples))
+        run.step("ship", ship.ship, *told, given=(bundle,), made=(bundle / "manifest.json",))
+        run.describe(seconds=run.spent)
         page = report.write(run.folder)
         return Fit(run.folder, bundle, page, receipt, ranked, dataset.excluded, dataset.notes, dict(run.seconds))
 
@@ -94,24 +102,54 @@ def rank(examples: Any, listener: Listener | None = None, toml: Path | None = No
         HeadstartError: See the tree in `headstart.errors`.
     """
     config, tell = resolve(settings, toml), listener or Silent()
-    dataset = read_examples(examples, config)
+    dataset = read_examples(examples, config, tell)
+    split = data.split(dataset, seed=config.seed, test_share=config.test_share)
+    found = [
+        suited(one, dataset.examples, split.train) for one in sources.candidates(config.source, dataset.task.modality)
+    ]
+    embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
+    return ranking.rank(dataset.task, dataset.examples, split, found, config.seed, config.budget, embedder)
+
+
+def read_examples(examples: Any, config: FitConfig, tell: Listener) -> Dataset:
+    """The table of examples that the settings describe; says what was guessed.
+
+    Raises:
+        DataError: If the data cannot be used as they are.
+        UsageError: If the metric is none of the problem's.
+    """
+    roles = {name: getattr(config, name) for name in ("input", "label", "group", "split", "problem", "metric")}
+    dataset = data.read(examples, **roles)
+    valid = valid_metrics(dataset.task.problem)
+    if dataset.task.metric not in valid:
+        raise unknown_name(f"metric for {dataset.task.problem}", dataset.task.metric, valid)
     for note in dataset.notes:
         tell.say(note)
-    split = data.split(dataset, seed=config.seed, test_share=config.test_share)
-    found = [suited(one, dataset.examples, split.train) for one in sources.candidates(config.source, dataset.task.modality)]
-    embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
-    cards = tuple(one.card for one in found)
-    return ranking.rank(dataset.task, dataset.examples, split, cards, config.seed, config.budget, found, embedder)
+    return dataset
 
 
-def read_examples(examples: Any, config: FitConfig) -> Dataset:
-    """The table of examples that the settings describe."""
-    roles = {name: getattr(config, name) for name in ("input", "label", "group", "split", "problem", "metric")}
-    return data.read(examples, **roles)
+def _circumstances(examples: Any, config: FitConfig) -> dict[str, Any]:
+    """What one needs to do the same again."""
+    path = str(Path(examples).resolve()) if isinstance(examples, (str, Path)) else None
+    where = {"versions": runtime.versions(), "machine": runtime.machine()}
+    return {"data": _name(examples), "path": path, "config": asdict(config), "command": sys.argv, **where}
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
-    return {"task": dataset.task, "rows": len(dataset.examples), "excluded": dataset.excluded, "notes": dataset.notes}
+    """What the report needs of the data; of texts the beginnings, so that mistakes can be read."""
+    table = dataset.examples
+    texts = (
+        {name: text[:SHOWN] for name, text in zip(table.ids, table.inputs, strict=True)}
+        if table.modality == "text"
+        else {}
+    )
+    return {
+        "task": dataset.task,
+        "rows": len(table),
+        "excluded": dataset.excluded,
+        "notes": dataset.notes,
+        "texts": texts,
+    }
 
 
 def _name(examples: Any) -> str:

@@ -11,14 +11,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 __all__ = [
     "Arm",
@@ -29,7 +25,6 @@ __all__ = [
     "FloatArray",
     "Gain",
     "IndexArray",
-    "Input",
     "InputSpec",
     "Ledger",
     "LedgerRow",
@@ -49,8 +44,6 @@ Problem = Literal["classification", "multilabel", "regression"]
 Modality = Literal["image", "text"]
 FloatArray = NDArray[np.floating[Any]]
 IndexArray = NDArray[np.int64]
-Input = "str | Path | Image"
-"""One example as people have it: a text, the path of an image file, or a PIL image."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +83,8 @@ class Examples:
     digests: tuple[str, ...]
     """N content hashes (32 hex digits): equal content has an equal digest."""
     targets: NDArray[Any]
-    """Classification ``(N,)`` int64, -1 unlabelled; multilabel ``(N, C)`` bool; regression ``(N,)`` float64, NaN unlabelled."""
+    """Classification ``(N,)`` int64, -1 unlabelled; multilabel ``(N, C)`` bool; regression ``(N,)`` float64, NaN
+    unlabelled."""
     groups: tuple[str, ...] | None = None
     """N group names that no split may tear apart, or None."""
 
@@ -103,7 +97,9 @@ class Examples:
         sha = hashlib.sha256()
         for part in (self.modality, *self.ids, *self.digests, *(self.groups or ())):
             sha.update(part.encode("utf-8", "surrogatepass") + b"\0")
-        sha.update(str((self.targets.dtype.str, self.targets.shape)).encode() + np.ascontiguousarray(self.targets).tobytes())
+        sha.update(
+            str((self.targets.dtype.str, self.targets.shape)).encode() + np.ascontiguousarray(self.targets).tobytes()
+        )
         return sha.hexdigest()
 
 
@@ -157,6 +153,11 @@ class InputSpec:
     """Longest token sequence; what is longer is truncated."""
     special_tokens: bool = True
     """Whether the tokenizer adds the source's begin and end tokens."""
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> InputSpec:
+        """The spec in a JSON or TOML table, whose lists become tuples."""
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()})
 
 
 @dataclass(frozen=True)
@@ -333,5 +334,7 @@ class Ledger:
 
     def share(self, status: str) -> float:
         """Share of the target's parameters with this status, in [0, 1]."""
-        sizes = {s: sum(int(np.prod(r.shape)) for r in self.rows if r.status == s) for s in ("copied", "reshaped", "fresh")}
+        sizes = {
+            s: sum(int(np.prod(r.shape)) for r in self.rows if r.status == s) for s in ("copied", "reshaped", "fresh")
+        }
         return sizes.get(status, 0) / max(1, sum(sizes.values()))

@@ -85,7 +85,9 @@ def test_padding_changes_nothing_but_rounding(family):
 @torch.inference_mode()
 def test_the_encoder_equals_the_library_s_own():
     backbone, batch = make("bert"), batch_for("bert")
-    hidden = backbone.model(input_ids=batch["ids"], attention_mask=torch.ones_like(batch["ids"]), output_hidden_states=True).hidden_states
+    hidden = backbone.model(
+        input_ids=batch["ids"], attention_mask=torch.ones_like(batch["ids"]), output_hidden_states=True
+    ).hidden_states
     found = backbone.embeddings(batch)
     torch.testing.assert_close(found["last"], hidden[-1].mean(1), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found["mean"], torch.stack(hidden[1:]).mean(0).mean(1), rtol=1e-5, atol=1e-5)

@@ -61,5 +61,11 @@ def test_an_unreadable_file_is_an_error_with_its_reason(tmp_path):
 
 @pytest.mark.parametrize(("side", "expected"), [(32, 160), (120, 160), (161, 192), (200, 224), (1000, 224)])
 def test_small_images_are_not_blown_up_to_full_size(side, expected):
-    table = Examples("image", tuple(Image.new("RGB", (side + 40, side)) for _ in range(5)), tuple("abcde"), tuple("abcde"), np.zeros(5))
+    table = Examples(
+        "image",
+        tuple(Image.new("RGB", (side + 40, side)) for _ in range(5)),
+        tuple("abcde"),
+        tuple("abcde"),
+        np.zeros(5),
+    )
     assert suited(InputSpec(size=224), table, np.arange(5)).size == expected

@@ -34,7 +34,11 @@ def test_the_card_is_true(source):
 def test_it_embeds_its_own_kind_of_input(source):
     from PIL import Image
 
-    inputs = ["a short text", "another one"] if source.card.modality == "text" else [Image.new("RGB", (40, 30), c) for c in ("red", "blue")]
+    inputs = (
+        ["a short text", "another one"]
+        if source.card.modality == "text"
+        else [Image.new("RGB", (40, 30), c) for c in ("red", "blue")]
+    )
     for positions, batch in pipeline_of(source).batches(inputs):
         found = source.backbone().embeddings(batch)["last"][: len(positions)]
         assert found.shape == (len(positions), source.card.dim)
@@ -65,7 +69,9 @@ def test_static_embeddings_are_the_mean_of_token_vectors():
     from safetensors.torch import load_file
 
     source = sources.resolve("wordllama")
-    table = load_file(packaged._folder("wordllama") / "weights" / "l2_supercat_256.safetensors")["embedding.weight"].float()
+    table = load_file(packaged._folder("wordllama") / "weights" / "l2_supercat_256.safetensors")[
+        "embedding.weight"
+    ].float()
     pipeline = pipeline_of(source)
     (positions, batch), *_ = pipeline.batches(["route this question"])
     assert positions.tolist() == [0]
@@ -101,7 +107,9 @@ def fake_package(tmp_path, monkeypatch):
     return folder
 
 
-@pytest.mark.parametrize("part", ["weights/l2_supercat_256.safetensors", "tokenizers/l2_supercat_tokenizer_config.json"])
+@pytest.mark.parametrize(
+    "part", ["weights/l2_supercat_256.safetensors", "tokenizers/l2_supercat_tokenizer_config.json"]
+)
 def test_a_changed_file_is_refused_before_it_is_opened(fake_package, part):
     path = fake_package / part
     data = bytearray(path.read_bytes())
@@ -143,7 +151,10 @@ def test_names_are_helped_with():
         sources.resolve("wordlama", "text")
     with pytest.raises(UsageError, match="is for texts, the data are images. Valid: efficientnet-lite0"):
         sources.candidates("wordllama", "image")
-    assert [one.name for one in sources.candidates("wordllama, all-minilm-l6-v2,wordllama", "text")] == ["wordllama", "all-minilm-l6-v2"]
+    assert [one.name for one in sources.candidates("wordllama, all-minilm-l6-v2,wordllama", "text")] == [
+        "wordllama",
+        "all-minilm-l6-v2",
+    ]
 
 
 def test_weights_that_do_not_fit_list_both_sides():

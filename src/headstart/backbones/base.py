@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ class Chain(nn.Module):
         return self._pool(state) if self._pool else state
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A source without its head.
 
     The library's module is held in ``model``; its parameter names are the ones in the bundle.
@@ -57,6 +58,8 @@ class Backbone(nn.Module):
     """Width of the embedding."""
     layers: tuple[str, ...] = ("last",)
     """Names of the embeddings that `embeddings` can give, ``last`` first."""
+    multiplies: bool = True
+    """Whether its work is matrix products, which lower precisions speed up."""
 
     def __init__(self, model: nn.Module, dim: int) -> None:
         super().__init__()
@@ -64,13 +67,13 @@ class Backbone(nn.Module):
         self.dim = dim
 
     @property
+    @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """Input to output; together they hold every parameter exactly once."""
-        raise AttributeError(f"{type(self).__name__} names no stages")
 
+    @abstractmethod
     def pool(self, state: Any) -> Tensor:
         """The last stage's state as embeddings ``(N, dim)``."""
-        raise AttributeError(f"{type(self).__name__} names no pooling")
 
     def prefix(self, k: int) -> Chain:
         """The first ``k`` stages: a batch to the state after them."""

@@ -49,7 +49,7 @@ def build(name: str, **settings: Any) -> ConvNet:
     for key, value in settings.items():
         if not isinstance(value, SETTINGS.get(key, type(None))):
             raise BundleRefused(f"setting {key}={value!r} is not allowed for {name}. Allowed: {', '.join(SETTINGS)}")
-    model = timm.create_model(name, pretrained=False, num_classes=0, **settings)
+    model: Any = timm.create_model(name, pretrained=False, num_classes=0, **settings)
     if not all(hasattr(model, part) for part in ("conv_stem", "bn1", "blocks", "conv_head", "bn2")):
         raise BundleRefused(f"{name} is not shaped like an EfficientNet, the only timm family this version knows")
     return ConvNet(model, int(model.num_features))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from headstart.errors import BundleRefused
+from headstart.store import fingerprint
 from headstart.types import InputSpec, SourceCard
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ class Source:
     assets: Callable[[], Mapping[str, bytes]] = field(default=dict, repr=False, compare=False)
     """Reads further files of the source: ``tokenizer.json``."""
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the card."""
+        return fingerprint(self.card)
+
     @property
     def name(self) -> str:
         """The name a user types."""
@@ -50,7 +57,11 @@ class Source:
 
         backbone = build(self.card.architecture)
         tensors = dict(self.tensors())
-        account({k: v.shape for k, v in backbone.model.state_dict().items()}, {k: v.shape for k, v in tensors.items()}, self.name)
+        account(
+            {k: v.shape for k, v in backbone.model.state_dict().items()},
+            {k: v.shape for k, v in tensors.items()},
+            self.name,
+        )
         backbone.model.load_state_dict(tensors, strict=True)
         return backbone.eval()
 
@@ -62,7 +73,11 @@ def account(target: Mapping[str, tuple[int, ...]], source: Mapping[str, tuple[in
         BundleRefused: With the first few missing, unexpected and misshapen tensors.
     """
     missing, extra = sorted(set(target) - set(source)), sorted(set(source) - set(target))
-    misshapen = [f"{k} {tuple(source[k])} for {tuple(target[k])}" for k in target if k in source and tuple(source[k]) != tuple(target[k])]
+    misshapen = [
+        f"{k} {tuple(source[k])} for {tuple(target[k])}"
+        for k in target
+        if k in source and tuple(source[k]) != tuple(target[k])
+    ]
     if missing or extra or misshapen:
         sides = {"missing": missing, "unexpected": extra, "of another shape": misshapen}
         told = "; ".join(f"{len(names)} {what}: {', '.join(names[:4])}" for what, names in sides.items() if names)

@@ -15,6 +15,8 @@ __all__ = ["Static", "build"]
 class Static(Backbone):
     """A table of token vectors; a batch is ``{"ids": (N, L) int64, "mask": (N, L) bool or None}``."""
 
+    multiplies = False
+
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The table alone; the state is ``(vectors, mask)``."""

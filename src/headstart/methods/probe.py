@@ -29,7 +29,8 @@ class Probe:
         layers = context.embedder.embed(context.source, examples, split.train)
         targets = examples.targets[split.train]
         fitted = {
-            layer: heads.best(values, targets, split.folds, task.problem, task.outputs) for layer, values in layers.items()
+            layer: heads.best(values, targets, split.folds, task.problem, task.outputs)
+            for layer, values in layers.items()
         }
         layer = min(fitted, key=lambda name: fitted[name].loss)
         found = fitted[layer]

