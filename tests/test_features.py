@@ -35,7 +35,8 @@ class Counting:
 
     def __init__(self):
         torch.manual_seed(0)
-        self.state = build({"family": "static", "tokens": 50, "dim": 8}).model.state_dict()
+        state = build({"family": "static", "tokens": 50, "dim": 8}).model.state_dict()
+        self.state = {name: tensor.numpy() for name, tensor in state.items()}
         self.reads = 0
 
     def __call__(self):
@@ -78,7 +79,7 @@ def tensors():
 
 def expected(tensors, text):
     (_, batch), *_ = Words().batches([text])
-    return tensors.state["embedding.weight"][batch["ids"][0]].mean(0).numpy()
+    return tensors.state["embedding.weight"][batch["ids"][0].numpy()].mean(0)
 
 
 def embedder(cache, seen=None):

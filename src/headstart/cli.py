@@ -31,8 +31,9 @@ exit codes: 0 ok, 1 a bug of ours, 2 usage, 3 data, 4 bundle refused,
 SETTINGS = "source method budget seed input label group split problem metric test_share"
 SCARCE = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 UNUSABLE = {
-    errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS,
-}  # fmt: skip
+    *(errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG),
+    *(errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS),
+}
 
 
 class Answer(NamedTuple):
@@ -70,8 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _surroundings():
         try:
             return _run(given)
-        except BrokenPipeError:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  the interpreter flushes it at exit
+        except (BrokenPipeError, SystemExit):  # who reads the output has seen enough; rich says so by SystemExit
             return 128 + signal.SIGPIPE
         except KeyboardInterrupt as stop:
             ended = isinstance(stop, _Terminated)
@@ -103,6 +103,10 @@ def _surroundings() -> Iterator[None]:
         finally:
             if main_thread:
                 signal.signal(signal.SIGTERM, previous)
+            try:
+                sys.stdout.flush()
+            except OSError:  # said already; the interpreter would try again at its exit, and say it differently
+                sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _run(given: Sequence[str]) -> int:
@@ -127,7 +131,7 @@ def _run(given: Sequence[str]) -> int:
 
 
 def _as_ours(error: Exception) -> HeadstartError:
-    """The error of our tree that says what happened; what is none of a user's is a bug, with its traceback in a file."""
+    """The error of our tree that says what happened; what no user caused is a bug, with its traceback in a file."""
     if isinstance(error, HeadstartError):
         return error
     exhausted = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)  # torch's
@@ -137,8 +141,8 @@ def _as_ours(error: Exception) -> HeadstartError:
         return ResourceError(f"{error.strerror}{f': {error.filename}' if error.filename else ''}")
     if isinstance(error, OSError) and error.errno in UNUSABLE and error.filename:
         return UsageError(
-            f"cannot use {error.filename}: {error.strerror}. Check its permissions, or choose another place "
-            "(--out for results, HEADSTART_CACHE for the cache)"
+            f"cannot use {error.filename}: {error.strerror}. Check that it is there and its permissions, or choose "
+            "another place (--out for results, HEADSTART_CACHE for the cache)"
         )
     first = str(error).strip().partition("\n")[0][:300]
     return HeadstartError(f"this is a bug of ours: {type(error).__name__}: {first}. Details: {_log(error)}")
@@ -164,7 +168,8 @@ def _failed(kind: str, message: str, exit_code: int, given: Sequence[str]) -> in
     from headstart.console import show_error
 
     if "--json" in given:
-        _print_json({"error": {"kind": kind, "message": message, "exit_code": exit_code}})
+        with contextlib.suppress(OSError):  # it may be stdout that failed
+            _print_json({"error": {"kind": kind, "message": message, "exit_code": exit_code}})
     show_error(f"headstart: {message}")
     return exit_code
 
@@ -177,7 +182,7 @@ def _print_json(document: Any) -> None:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
         text = json.dumps(document, indent=1)
-    print(text)
+    print(text, flush=True)
 
 
 # --- commands ----------------------------------------------------------------------------------
@@ -220,7 +225,7 @@ def _predict(options: argparse.Namespace) -> Answer:
 
     model = load(options.bundle)
     with console.listener(options.quiet) as listener:
-        rows = predictions(model, options.inputs, options.input, listener.progress)
+        rows = predictions(model, options.inputs, options.input, listener)
     return Answer(rows, lambda: console.show_predictions(rows))
 
 
@@ -230,7 +235,9 @@ def _evaluate(options: argparse.Namespace) -> Answer:
     from headstart.outcome import plain
 
     roles = {name: getattr(options, name) for name in ("input", "label", "split")}
-    found = plain(load(options.bundle).evaluate(options.data, **roles))
+    model = load(options.bundle)
+    with console.listener(options.quiet) as listener:
+        found = plain(model.evaluate(options.data, listener, **roles))
     return Answer(found, lambda: console.show_metrics(found))
 
 
@@ -334,7 +341,7 @@ def _parser() -> argparse.ArgumentParser:
     report = _command(commands, "report", _report, "write the HTML report of a run again")
     report.add_argument("run_folder", metavar="RUN", help="the run folder that fit wrote")
 
-    _command(commands, "doctor", _doctor, "check this machine and installation; exit code 5 if something is wrong")
+    _command(commands, "doctor", _doctor, "check this machine and this installation")
 
     demo = _command(commands, "demo", _demo, "fit two real tasks from installed packages")
     demo.add_argument("--only", metavar="TASK", help="solar-cells or topics")

@@ -10,7 +10,7 @@ import dataclasses
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,21 +108,36 @@ def resolve(
 
 def _from_toml(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     try:
-        table = tomllib.loads(path.read_text("utf-8")).get("fit", {})
+        tables = tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read the settings file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not a TOML file: {error}") from error
+    table = tables.get("fit", {})
+    if not isinstance(table, dict) or set(tables) - {"fit"}:
+        raise UsageError(f"{path} must hold one table, [fit], with the settings in it. Valid: {', '.join(fields)}")
     if unknown := sorted(set(table) - set(fields)):
         raise unknown_name(f"setting in {path}:", unknown[0], fields)
-    return dict(table)
+    return table
 
 
 def _typed(name: str, value: Any) -> Any:
-    kinds = {"budget": parse_duration, "seed": int, "test_share": float}
+    if name in ("source", "method") and isinstance(value, (list, tuple)):
+        value = ",".join(map(str, value))
+    kinds: dict[str, Callable[[Any], Any]] = {"budget": parse_duration, "seed": _whole, "test_share": float}
+    what = "number" if name in kinds else "text"
     try:
+        if isinstance(value, (bool, list, tuple, dict)):
+            raise TypeError
         return kinds.get(name, str)(value)
     except (TypeError, ValueError) as error:
         if isinstance(error, UsageError):
             raise
-        raise UsageError(f"{name} is {value!r}, which is not a number") from error
+        whole = "whole " if isinstance(value, float) else ""
+        raise UsageError(f"{name} is {value!r}, which is not a {whole}{what}") from error
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, float) and not value.is_integer():
+        raise ValueError
+    return int(value)

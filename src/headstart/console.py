@@ -110,11 +110,12 @@ class Progress:
     """Sentences, steps and a progress bar on stderr; a context that takes the bar off the screen at its end."""
 
     def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
         from rich.progress import Progress as Bar
 
         self._page = _Page(sys.stderr)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        texts = [TextColumn(what, markup=False) for what in ("{task.description}", "{task.fields[count]}")]
+        columns = (texts[0], BarColumn(), texts[1], TimeElapsedColumn())
         self._bar = Bar(*columns, console=self._page.console, transient=True, disable=self._page.width is None)
         self._tasks: dict[str, Any] = {}
 
@@ -134,7 +135,7 @@ class Progress:
         """Shows that the step goes on; prints it when it has ended."""
         self._clear()
         if name in DOING and seconds is None:
-            self._tasks[name] = self._bar.add_task(DOING[name], total=None)
+            self._tasks[name] = self._bar.add_task(DOING[name], total=None, count="")
         elif name in DOING:
             self._page.line(f"{DOING[name]:<16} {seconds:6.1f} s", style="dim")
 
@@ -142,8 +143,8 @@ class Progress:
         """Moves the bar of this work."""
         if what not in self._tasks:
             self._clear()
-            self._tasks[what] = self._bar.add_task(what, total=total)
-        self._bar.update(self._tasks[what], completed=done, total=total)
+            self._tasks[what] = self._bar.add_task(what, total=total, count="")
+        self._bar.update(self._tasks[what], completed=done, total=total, count=f"{done:,}/{total:,}")
 
     def _clear(self) -> None:
         for task in self._tasks.values():
@@ -204,8 +205,9 @@ def show_fit(result: Fit, name: str = "") -> None:
         names = "; ".join(f"{one.id}: {one.reason}" for one in result.excluded[:3])
         more = "; ..." if len(result.excluded) > 3 else ""
         page.line(f"left out: {_plural(len(result.excluded), 'example')} ({names}{more}); all of them in the report")
+    page.line()
     for what, path in (("bundle", result.bundle), ("report", result.report)):
-        page.raw(f"{what:<7} {path}")
+        page.raw(f"{what:<6}  {path}")
 
 
 def show_ranking(ranking: Ranking) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
+import tempfile
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from headstart import runtime
@@ -14,14 +15,32 @@ from headstart.store import cache_folder
 
 __all__ = ["examine"]
 
+PACKAGES = {
+    "torch": "torch",
+    "timm": "timm",
+    "transformers": "transformers",
+    "tokenizers": "tokenizers",
+    "safetensors": "safetensors",
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "skimage": "scikit-image",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+}
+"""Module -> the package that holds it."""
 ROOMY = 2_000_000_000
 """Bytes of free disk below which a warning is due."""
 
 
 def examine() -> dict[str, Any]:
     """Facts, and checks as ``{"check", "ok", "says"}``; needs no network and loads no weights."""
-    checks = [_cache(), _disk(), *_packages(), *_sources(), _precision()]
-    return {"ok": all(check["ok"] for check in checks), "machine": {**runtime.machine(), "device": runtime.device()}, "versions": runtime.versions(), "checks": checks}
+    checks = [_cache(), _disk(), *_packages(), _torch(), *_sources(), _precision()]
+    return {
+        "ok": all(check["ok"] for check in checks),
+        "machine": {**runtime.machine(), "device": runtime.device()},
+        "versions": runtime.versions(),
+        "checks": checks,
+    }
 
 
 def _check(name: str, ok: bool, says: str) -> dict[str, Any]:
@@ -32,26 +51,48 @@ def _cache() -> dict[str, Any]:
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
-    return _check("cache folder", writable, f"{folder}" + ("" if writable else ": cannot be written; set HEADSTART_CACHE to a folder that can"))
+        with tempfile.TemporaryFile(dir=folder):
+            return _check("cache folder", True, str(folder))
+    except OSError as error:
+        says = f"{folder}: {error.strerror}; set HEADSTART_CACHE to a folder that can be written"
+        return _check("cache folder", False, says)
 
 
 def _disk() -> dict[str, Any]:
-    place = cache_folder()
+    place = cache_folder().absolute()
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    return _check("free disk", free > ROOMY, f"{free / 1e9:.1f} GB")
+    wanted = "" if free > ROOMY else f"; {ROOMY / 1e9:.0f} GB are wanted"
+    return _check("free disk", not wanted, f"{free / 1e9:.1f} GB{wanted}")
 
 
 def _packages() -> list[dict[str, Any]]:
     found = []
-    for name in ("torch", "timm", "transformers", "tokenizers", "safetensors", "PIL", "sklearn", "skimage", "pandas", "pyarrow"):
-        there = importlib.util.find_spec(name) is not None
-        found.append(_check(f"package {name}", there, "installed" if there else "missing: reinstall headstart"))
+    for module, package in PACKAGES.items():
+        there = importlib.util.find_spec(module) is not None
+        says = _version(package) if there else "missing: reinstall headstart"
+        found.append(_check(f"package {package}", there, says))
     return found
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of an unknown version"
+
+
+def _torch() -> dict[str, Any]:
+    """Whether torch does what it is for: broken libraries of accelerators show only when it is loaded."""
+    try:
+        import torch
+
+        ones = torch.ones(2, 2, device=runtime.device())
+        worked = bool((ones @ ones == 2).all())
+    except Exception as error:  # noqa: BLE001  whatever it is, it is the finding
+        return _check("torch works", False, f"{type(error).__name__}: {error}")
+    return _check("torch works", worked, f"on {runtime.device()}")
 
 
 def _sources() -> list[dict[str, Any]]:
@@ -66,4 +107,5 @@ def _sources() -> list[dict[str, Any]]:
 
 def _precision() -> dict[str, Any]:
     fast = runtime.fast_bfloat16()
-    return _check("bfloat16", True, "in hardware: used where it is faster" if fast else "not in hardware: float32 is used")
+    says = "in hardware: used where it is as good" if fast else "not in hardware: float32 is used"
+    return _check("bfloat16", True, says)

@@ -12,7 +12,6 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +25,8 @@ from headstart.types import Examples, IndexArray
 if TYPE_CHECKING:
     import torch
 
-    from headstart.backbones import Backbone, Source
+    from headstart.backbones import Source
+    from headstart.backbones.base import Backbone
 
 __all__ = ["Embedder", "Pipeline", "RowStore", "run_backbone"]
 
@@ -162,8 +162,14 @@ class Embedder:
         self.rates: dict[str, float] = {}
         """Source name -> examples a second, measured while embedding in this process."""
 
-    def embed(self, source: Source, examples: Examples, rows: IndexArray) -> Embeddings:
+    def embed(self, source: Source, examples: Examples, rows: IndexArray, precision: str | None = None) -> Embeddings:
         """Every layer's embeddings ``(len(rows), D)`` float32 of these rows.
+
+        Args:
+            source: What embeds.
+            examples: The table.
+            rows: Row numbers into it.
+            precision: What to compute in; None: as `precision` says.
 
         Raises:
             BundleRefused: If the source breaks its rules when it is opened.
@@ -171,7 +177,7 @@ class Embedder:
         """
         digests = [examples.digests[row] for row in rows]
         pipeline = self._pipeline(source)
-        precision = self.precision(source, examples, rows, pipeline)
+        precision = precision or self.precision(source, examples, rows, pipeline)
         store = self._store(source, pipeline, precision)
         missing = {digest: row for digest, row in zip(digests, rows, strict=True) if digest not in store}
         if missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,12 @@ from headstart.errors import BundleRefused, DataError
 from headstart.exporters import bundle as bundles
 from headstart.features import Embedder, run_backbone
 from headstart.modalities import pipeline_of
-from headstart.ship import golden_logits
+from headstart.outcome import Listener, Silent
+from headstart.ship import golden_embeddings
 from headstart.store import cache_folder
 from headstart.types import FloatArray, InputSpec, LinearHead, SourceCard, Task
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from headstart.backbones import Source
 
 __all__ = ["Model", "embed", "load", "predictions"]
@@ -74,9 +73,9 @@ class Model:
         self._bundle = bundle
         config = bundle.config
         self.task = Task(config["problem"], config["modality"], bundle.labels, config["metric"])
-        self._weights = bundles.tensors(bundle)
-        self.source = _source(bundle, self._weights)
-        self._head = _head(bundle, self._weights)
+        weights = {name: tensor.numpy() for name, tensor in bundles.tensors(bundle).items()}
+        self.source = _source(bundle, weights)
+        self._head = _head(bundle, weights)
         self._layer = str(config["layer"])
         if self._layer not in self.source.card.layers:
             raise BundleRefused(f"layer '{self._layer}' is none of {', '.join(self.source.card.layers)}")
@@ -86,8 +85,12 @@ class Model:
         runtime.use_threads()
         self._backbone = self.source.backbone()
 
-    def logits(self, inputs: Sequence[Any]) -> FloatArray:
+    def logits(self, inputs: Sequence[Any], on_progress: Callable[[str, int, int], None] | None = None) -> FloatArray:
         """Calibrated logits ``(N, outputs)`` of texts, image paths or PIL images.
+
+        Args:
+            inputs: N of them.
+            on_progress: Called with (what, done, total) after every batch.
 
         Raises:
             DataError: If an input cannot be read; names it.
@@ -95,9 +98,11 @@ class Model:
         if isinstance(inputs, (str, Path)):
             inputs = [inputs]
         found = np.zeros((len(inputs), self.task.outputs), np.float32)
-        batches = self._pipeline.batches(inputs)
+        batches, done = self._pipeline.batches(inputs), 0
         for positions, layers in run_backbone(self._backbone, batches, runtime.device(), self._precision):
             found[positions] = self._head.logits(layers[self._layer])
+            if on_progress:
+                on_progress("predicting", done := done + len(positions), len(inputs))
         return found / self._head.temperature
 
     def predict_proba(self, inputs: Sequence[Any]) -> FloatArray:
@@ -121,18 +126,21 @@ class Model:
             return [tuple(label for label, on in zip(self.task.labels, row, strict=True) if on) for row in logits > 0]
         return [self.task.labels[i] for i in logits.argmax(1)]
 
-    def evaluate(self, source: Any, **roles: Any) -> dict[str, Any]:
+    def evaluate(self, source: Any, listener: Listener | None = None, **roles: Any) -> dict[str, Any]:
         """Metrics on labelled data, with ``n``; rows of a ``test`` split where the data name one.
 
         Args:
             source: Data as `headstart.fit` takes them.
+            listener: Is told what was guessed, and how the work goes.
             roles: ``input``, ``label``, ``split`` columns.
 
         Raises:
             DataError: If the data cannot be used, or hold labels the model does not know.
         """
-        table, excluded = data.read_labelled(source, self.task, **roles)
-        found = evaluate.metrics(self.logits(table.inputs), table.targets, self.task.problem)
+        tell = listener or Silent()
+        table, excluded = data.read_labelled(source, self.task, say=tell.say, **roles)
+        logits = self.logits(table.inputs, tell.progress)
+        found = evaluate.metrics(logits, table.targets, self.task.problem)
         return {"test": found, "excluded": [{"id": one.id, "reason": one.reason} for one in excluded]}
 
     def verify(self) -> float:
@@ -146,7 +154,7 @@ class Model:
         """
         golden = bundles.golden(self._bundle)
         recorded = golden.pop("logits")
-        found = golden_logits(self.source, self._layer, self._head.logits, golden)
+        found = self._head.logits(golden_embeddings(self.source, golden, Embedder(pipeline_of, None))[self._layer])
         difference = float(np.abs(found - recorded).max() / max(1e-6, float(np.abs(recorded).max())))
         if found.shape != recorded.shape or not difference <= TOLERANCE:
             raise BundleRefused(
@@ -156,34 +164,41 @@ class Model:
         return difference
 
 
-def predictions(model: Model, inputs: Sequence[str], column: str | None = None) -> list[dict[str, Any]]:
+def predictions(
+    model: Model,
+    inputs: Sequence[str],
+    column: str | None = None,
+    listener: Listener | None = None,
+) -> list[dict[str, Any]]:
     """One plain record an input: ``input`` and ``label`` with ``probabilities``, or ``value``, or ``error``.
+
+    Records with an ``error`` come last.
 
     Args:
         model: A loaded bundle.
         inputs: As on the command line: files, folders, tables, texts, ``-``.
         column: Column of the tables that holds the text or image path; None: guessed.
+        listener: Is told what was guessed, and how the work goes.
 
     Raises:
         DataError: If nothing can be read at all.
     """
-    usable, names, excluded = data.read_inputs(inputs, model.task.modality, column)
-    rows: list[dict[str, Any]] = [{"input": one.id, "error": one.reason} for one in excluded]
-    if not usable:
-        return rows
-    logits = model.logits(usable)
+    tell = listener or Silent()
+    usable, names, excluded = data.read_inputs(inputs, model.task.modality, column, tell.say)
+    lost: list[dict[str, Any]] = [{"input": one.id, "error": one.reason} for one in excluded]
+    logits = model.logits(usable, tell.progress)
     if model.task.problem == "regression":
-        return [{"input": name, "value": float(row[0])} for name, row in zip(names, logits, strict=True)] + rows
+        return [{"input": name, "value": float(row[0])} for name, row in zip(names, logits, strict=True)] + lost
     chances = calibration.probabilities(logits, model.task.problem)
     labels = model.labels_of(logits)
     found = [
         {"input": name, "label": label, "probabilities": dict(zip(model.task.labels, map(float, row), strict=True))}
         for name, label, row in zip(names, labels, chances, strict=True)
     ]
-    return found + rows
+    return found + lost
 
 
-def _source(bundle: bundles.Bundle, weights: dict[str, Tensor]) -> Source:
+def _source(bundle: bundles.Bundle, weights: dict[str, NDArray[Any]]) -> Source:
     from headstart.backbones import FAMILIES, Source
 
     config, told = bundle.config, bundle.config["source"]
@@ -210,7 +225,7 @@ def _source(bundle: bundles.Bundle, weights: dict[str, Tensor]) -> Source:
     return Source(card, lambda: backbone, lambda: bundle.assets)
 
 
-def _head(bundle: bundles.Bundle, weights: dict[str, Tensor]) -> LinearHead:
+def _head(bundle: bundles.Bundle, weights: dict[str, NDArray[Any]]) -> LinearHead:
     outputs, dim = max(1, len(bundle.labels)), int(bundle.config["dim"])
     shapes = {"head.weight": (outputs, dim), "head.bias": (outputs,)}
     for name, shape in shapes.items():
@@ -220,6 +235,4 @@ def _head(bundle: bundles.Bundle, weights: dict[str, Tensor]) -> LinearHead:
     if unknown:
         raise BundleRefused(f"the bundle holds tensors that belong nowhere: {', '.join(unknown[:4])}")
     kind = str(bundle.config.get("head", {}).get("kind", ""))
-    return LinearHead(
-        kind, weights["head.weight"].numpy(), weights["head.bias"].numpy(), float(bundle.config["temperature"])
-    )
+    return LinearHead(kind, weights["head.weight"], weights["head.bias"], float(bundle.config["temperature"]))

@@ -84,7 +84,8 @@ class Fit:
         """Everything but the per-example predictions, as plain JSON."""
         receipt = self.receipt
         chosen = next(arm for arm in receipt.arms if arm.name == receipt.chosen)
-        arms = [{key: getattr(arm, key) for key in ("name", "source", "method", "seconds", "validation", "test")} for arm in receipt.arms]
+        shown = ("name", "source", "method", "seconds", "validation", "test")
+        arms = [{key: getattr(arm, key) for key in shown} for arm in receipt.arms]
         document = {
             "run": str(self.run),
             "bundle": str(self.bundle),

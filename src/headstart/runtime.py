@@ -8,6 +8,8 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from headstart.errors import UsageError
+
 __all__ = ["device", "fast_bfloat16", "machine", "offline", "processor", "thread_count", "use_threads", "versions"]
 
 REPORTED = (
@@ -51,10 +53,13 @@ def device() -> str:
     """``HEADSTART_DEVICE``, else ``cuda`` or ``mps`` where torch can use it, else ``cpu``.
 
     torch is asked only where the system shows signs of an accelerator: importing it takes seconds.
+
+    Raises:
+        UsageError: If torch cannot use the device that was asked for.
     """
     asked = os.environ.get("HEADSTART_DEVICE")
     if asked:
-        return asked
+        return asked if asked == "cpu" else _usable(asked)
     apple = platform.system() == "Darwin" and platform.machine() == "arm64"
     if not apple and not any(Path(sign).exists() for sign in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")):
         return "cpu"
@@ -63,6 +68,18 @@ def device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if apple and torch.backends.mps.is_available() else "cpu"
+
+
+def _usable(asked: str) -> str:
+    import torch
+
+    try:
+        torch.zeros(1, device=asked)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).partition("\n")[0]
+        valid = "cpu, and cuda or mps where there is one"
+        raise UsageError(f"HEADSTART_DEVICE is '{asked}', which cannot be used here: {why}. Valid: {valid}") from error
+    return asked
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,16 +14,13 @@ from numpy.typing import NDArray
 from headstart import runtime
 from headstart.exporters import bundle as bundles
 from headstart.exporters.card import model_card
-from headstart.features import run_backbone
-from headstart.modalities import PIPELINES
-from headstart.types import Arm, Exclusion, FloatArray, Ledger, LedgerRow, Receipt, SourceCard, Task
+from headstart.features import Embedder
+from headstart.types import Arm, Examples, Exclusion, Ledger, LedgerRow, Receipt, SourceCard, Task
 
 if TYPE_CHECKING:
-    import torch
-
     from headstart.backbones.source import Source
 
-__all__ = ["golden_logits", "golden_samples", "ledger", "ship"]
+__all__ = ["golden_embeddings", "golden_samples", "ledger", "ship"]
 
 SAMPLES = 4
 SENTENCES = (
@@ -42,6 +40,7 @@ def ship(
     excluded: tuple[Exclusion, ...],
     data: str,
     folder: Path,
+    embedder: Embedder,
 ) -> dict[str, Any]:
     """Writes the bundle of ``arm`` to ``folder``.
 
@@ -56,6 +55,7 @@ def ship(
         excluded: Examples left out, for the model card.
         data: Name of the data, for the model card.
         folder: The bundle's folder; an older bundle there is replaced.
+        embedder: Embeds the golden inputs.
 
     Returns:
         ``ledger``, and ``weights_sha256`` of the written weights.
@@ -64,22 +64,17 @@ def ship(
         Diverged: If a weight is not finite.
         ResourceError: If the disk is full.
     """
-    card, backbone = source.card, source.backbone()
-    assets = dict(source.assets())
-    samples = golden_samples(card)
-    account = ledger({name: tuple(value.shape) for name, value in backbone.model.state_dict().items()}, arm, card)
-    tensors = {f"backbone.{name}": value for name, value in backbone.model.state_dict().items()}
-    tensors.update(
-        {name: _tensor(value) for name, value in (("head.weight", arm.head.weight), ("head.bias", arm.head.bias))}
-    )
-    golden = {**samples, "logits": golden_logits(source, arm.layer, arm.head.logits, samples)}
+    card, weights, samples = source.card, source.tensors(), golden_samples(source.card)
+    account = ledger({name: value.shape for name, value in weights.items()}, arm, card)
+    tensors = {f"backbone.{name}": value for name, value in weights.items()}
+    golden = {**samples, "logits": arm.head.logits(golden_embeddings(source, samples, embedder)[arm.layer])}
     bundles.write(
         folder,
         config=_config(task, card, arm, precision),
-        tensors=tensors,
+        tensors={**tensors, "head.weight": arm.head.weight, "head.bias": arm.head.bias},
         golden=golden,
         card=model_card(_facts(task, card, arm, receipt, excluded, data)),
-        assets=assets,
+        assets=source.assets(),
         documents={
             "ledger.json": {"rows": [dataclasses.asdict(row) for row in account.rows]},
             "receipt.json": _evidence(receipt),
@@ -116,24 +111,27 @@ def golden_samples(card: SourceCard) -> dict[str, NDArray[np.uint8]]:
     return {"pixels": np.ascontiguousarray(pixels.transpose(0, 2, 3, 1).astype(np.uint8))}
 
 
-def golden_logits(source: Source, layer: str, head: Any, samples: Mapping[str, NDArray[Any]]) -> FloatArray:
-    """Logits ``(4, outputs)`` of the golden inputs in float32 on the CPU, the same on every machine to 1e-3."""
-    pipeline = PIPELINES[source.card.modality](source.card.input, source.assets())
-    if "pixels" in samples:
-        batches = [(np.arange(len(samples["pixels"])), pipeline.normalise(samples["pixels"]))]
-    else:
-        texts = [samples[name].tobytes().decode() for name in sorted(samples) if name.startswith("text.")]
-        batches = list(pipeline.batches(texts))
-    runtime.use_threads()
-    parts = list(run_backbone(source.backbone(), batches, "cpu", "float32"))
-    order = np.argsort(np.concatenate([positions for positions, _ in parts]))
-    return np.asarray(head(np.concatenate([layers[layer] for _, layers in parts])[order]), np.float32)
+def golden_embeddings(
+    source: Source, samples: Mapping[str, NDArray[np.uint8]], embedder: Embedder
+) -> dict[str, NDArray[np.float32]]:
+    """Every layer's embeddings of the golden inputs in float32: the same on every machine, to 1e-3."""
+    from PIL import Image
+
+    inputs = [Image.fromarray(pixels) for pixels in samples["pixels"]] if "pixels" in samples else _texts(samples)
+    digests = tuple(
+        hashlib.sha256(f"golden {i}".encode() + _bytes(one)).hexdigest()[:32] for i, one in enumerate(inputs)
+    )
+    ids = tuple(f"golden {i}" for i in range(len(inputs)))
+    table = Examples(source.card.modality, tuple(inputs), ids, digests, np.zeros(len(inputs)))
+    return embedder.embed(source, table, np.arange(len(inputs)), precision="float32")
 
 
-def _tensor(value: NDArray[np.float32]) -> torch.Tensor:
-    import torch
+def _texts(samples: Mapping[str, NDArray[np.uint8]]) -> list[str]:
+    return [samples[f"text.{i}"].tobytes().decode() for i in range(sum(name.startswith("text.") for name in samples))]
 
-    return torch.from_numpy(np.ascontiguousarray(value, np.float32))
+
+def _bytes(example: Any) -> bytes:
+    return example.encode() if isinstance(example, str) else bytes(example.tobytes())
 
 
 def _config(task: Task, card: SourceCard, arm: Arm, precision: str) -> dict[str, Any]:

@@ -254,10 +254,8 @@ class Run:
 
     def record(self, name: str, result: Any, seconds: float) -> None:
         """Stores what was found outside the run, for its readers; it is never reused."""
-        self._on_step(name, None)
         self._write(name, "", result, seconds)
         self.seconds[name] = seconds
-        self._on_step(name, seconds)
 
     def step(
         self,

@@ -56,6 +56,7 @@ def fit(
     # 1. Read: what is unusable is left out by name.
     dataset = read_examples(examples, config, tell)
     task, table = dataset.task, dataset.examples
+    candidates = sources.candidates(config.source, task.modality)
     with Run(Path(out) if out else Path("runs") / _name(examples), tell.step) as run:
         run.describe(**_circumstances(examples, config))
         run.record("read", _facts(dataset), time.perf_counter() - begin)
@@ -65,7 +66,7 @@ def fit(
         tell.say(evidence.announce(task, split))
 
         # 3. Rank: the source is picked by frozen embeddings of train rows.
-        found = [suited(source, table, split.train) for source in sources.candidates(config.source, task.modality)]
+        found = [suited(source, table, split.train) for source in candidates]
         embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
         rules = (found, config.seed, config.budget)
         ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder,))
@@ -83,7 +84,7 @@ def fit(
         precision = embedder.precision(source, table, split.train)
         bundle = run.folder / "bundle"
         told = (task, source, arm, precision, receipt, dataset.excluded, _name(examples))
-        run.step("ship", ship.ship, *told, given=(bundle,), made=(bundle / "manifest.json",))
+        run.step("ship", ship.ship, *told, given=(bundle, embedder), made=(bundle / "manifest.json",))
         run.describe(seconds=run.spent)
         page = report.write(run.folder)
         return Fit(run.folder, bundle, page, receipt, ranked, dataset.excluded, dataset.notes, dict(run.seconds))
@@ -118,8 +119,11 @@ def read_examples(examples: Any, config: FitConfig, tell: Listener) -> Dataset:
         DataError: If the data cannot be used as they are.
         UsageError: If the metric is none of the problem's.
     """
+    begin = time.perf_counter()
+    tell.step("read", None)
     roles = {name: getattr(config, name) for name in ("input", "label", "group", "split", "problem", "metric")}
     dataset = data.read(examples, **roles)
+    tell.step("read", time.perf_counter() - begin)
     valid = valid_metrics(dataset.task.problem)
     if dataset.task.metric not in valid:
         raise unknown_name(f"metric for {dataset.task.problem}", dataset.task.metric, valid)

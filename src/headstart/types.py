@@ -157,7 +157,8 @@ class InputSpec:
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> InputSpec:
         """The spec in a JSON or TOML table, whose lists become tuples."""
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()})
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+        return cls(**fields)
 
 
 @dataclass(frozen=True)

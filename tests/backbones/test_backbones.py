@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from headstart.backbones import FAMILIES, Chain, TargetModel, build
+from headstart.backbones import FAMILIES, build
+from headstart.backbones.base import Chain, TargetModel
 from headstart.errors import BundleRefused
 
 TINY_BERT = {

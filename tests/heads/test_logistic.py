@@ -51,7 +51,7 @@ def optimum(x: np.ndarray, y: np.ndarray, problem: Any, penalty: float) -> tuple
     folds = whole_folds(None, y)
     found = ridge.select(x, y, problem, 3, folds)
     [(_, fits)] = logistic._batches(found, problem, folds, np.float64)
-    weights = fits.minimise(logistic._warm(found, folds), penalty, 1e-15)[:, 0]
+    weights = fits.optimum(logistic._warm(found, folds), penalty, 1e-15)[:, 0]
     return (found.factor.basis @ weights[:-1]).T, weights[-1]
 
 
@@ -129,6 +129,29 @@ def test_separable_rows_end_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     found = logistic.fit(x, y, None, "classification", 2)
     assert len(tried) <= 6
     assert np.isfinite(found.head.weight).all()
+
+
+def test_minimum_of_a_skewed_bowl() -> None:
+    spread = np.geomspace(0.1, 10, 20)
+
+    def bowl(point: np.ndarray) -> tuple[float, np.ndarray]:
+        away = point - 1
+        return float(np.cosh(spread * away).sum()), spread * np.sinh(spread * away)
+
+    np.testing.assert_allclose(logistic.minimise(bowl, np.zeros(20), 1e-15), 1, atol=1e-5)
+
+
+def test_minimiser_stops_at_a_share_of_the_floor() -> None:
+    steps: list[float] = []
+
+    def bowl(point: np.ndarray) -> tuple[float, np.ndarray]:
+        steps.append(float((np.arange(1, 9) * point**2).sum()))
+        return steps[-1], 2 * np.arange(1, 9) * point
+
+    logistic.minimise(bowl, np.ones(8), 1e-3, floor=1e3)
+    loose = len(steps)
+    logistic.minimise(bowl, np.ones(8), 1e-3)
+    assert loose < len(steps) - loose
 
 
 def test_regression_is_refused() -> None:

@@ -60,7 +60,7 @@ def test_minilm_equals_the_published_model():
     expected = (hidden * weights).sum(1) / weights.sum(1)
     found = torch.empty_like(expected)
     for positions, batch in pipeline_of(source).batches(texts):
-        found[torch.from_numpy(positions)] = source.backbone()(batch)
+        found[torch.from_numpy(positions)] = source.backbone()(batch)[: len(positions)]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 

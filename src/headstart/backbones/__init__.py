@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from headstart.backbones.base import Backbone, Chain, TargetModel
 from headstart.backbones.source import Source
 from headstart.errors import BundleRefused
 from headstart.registry import Registry
 
-__all__ = ["FAMILIES", "Backbone", "Chain", "Source", "TargetModel", "build"]
+if TYPE_CHECKING:
+    from headstart.backbones.base import Backbone
+
+__all__ = ["FAMILIES", "Source", "build"]
 
 FAMILIES = Registry(
     "architecture family",

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
 
 from headstart.errors import BundleRefused
 from headstart.store import fingerprint
 from headstart.types import InputSpec, SourceCard
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from headstart.backbones.base import Backbone
 
 __all__ = ["Source", "account"]
@@ -28,8 +28,11 @@ class Source:
     """
 
     card: SourceCard
-    tensors: Callable[[], Mapping[str, Tensor]] = field(repr=False, compare=False)
-    """Reads the backbone's tensors under the names of `Backbone.model`; checks their hash first."""
+    tensors: Callable[[], Mapping[str, NDArray[Any]]] = field(repr=False, compare=False)
+    """Reads the backbone's tensors, float32 or whole numbers, under the names of `Backbone.model`.
+
+    Their hash is checked first. As arrays they can be shipped without loading torch.
+    """
     assets: Callable[[], Mapping[str, bytes]] = field(default=dict, repr=False, compare=False)
     """Reads further files of the source: ``tokenizer.json``."""
 
@@ -53,10 +56,12 @@ class Source:
         Raises:
             BundleRefused: If one tensor of the architecture is missing, unexpected or of another shape.
         """
+        import torch
+
         from headstart.backbones import build
 
         backbone = build(self.card.architecture)
-        tensors = dict(self.tensors())
+        tensors = {name: torch.from_numpy(array.copy()) for name, array in self.tensors().items()}
         account(
             {k: v.shape for k, v in backbone.model.state_dict().items()},
             {k: v.shape for k, v in tensors.items()},

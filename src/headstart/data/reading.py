@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +18,7 @@ from headstart.data.frame import as_list, from_arrays, from_frame, is_frame, is_
 from headstart.data.labels import Encoded, default_metric, encode, encode_known, is_unlabeled
 from headstart.data.roles import Asked, as_image, choose, choose_input
 from headstart.data.rows import SPLIT_NAMES, Rows, clean, unique
-from headstart.data.table import Table, is_table_name, join, read_table
+from headstart.data.table import SUFFIXES, Table, is_table_name, join, read_table
 from headstart.errors import DataError, UsageError, unknown_name
 from headstart.types import Dataset, Examples, Exclusion, Modality, Problem, Task
 
@@ -71,6 +71,7 @@ def read_labelled(
     input: str | None = None,  # noqa: A002 - the name of the setting and of the flag
     label: str | None = None,
     split: str | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> tuple[Examples, list[Exclusion]]:
     """Labelled rows to measure a finished model on: those named test where the data name any, else all.
 
@@ -80,6 +81,7 @@ def read_labelled(
         input: Column of the texts or image paths; None: guessed. Likewise ``label``.
         label: Column of the labels.
         split: Column that says train, validation or test; None: one named ``split``, if there is one.
+        say: Is given what was guessed, as sentences.
 
     Returns:
         The table, and what had to be left out: unusable inputs, rows without a label.
@@ -89,8 +91,11 @@ def read_labelled(
         ResourceError: If memory runs out.
     """
     rows = _rows(data, Asked(input, label, None, split), task.modality)
+    said = list(rows.notes)
     if rows.splits and "test" in rows.splits:
         rows = rows.keep([i for i, name in enumerate(rows.splits) if name == "test"])
+        said.append("Measuring on the rows that the data name test.")
+    _tell(say, said)
     kept, digests = usable(rows)
     encoded = encode_known(kept.labels, task)
     good, bad = _judged(kept, encoded)
@@ -120,6 +125,7 @@ def read_inputs(
     inputs: Sequence[str],
     modality: Modality,
     input: str | None = None,  # noqa: A002 - the name of the setting and of the flag
+    say: Callable[[str], None] | None = None,
 ) -> tuple[list[Any], list[str], list[Exclusion]]:
     """Unlabelled inputs to predict for: the inputs, their names, and what had to be left out.
 
@@ -129,12 +135,14 @@ def read_inputs(
             are all used; for texts also a ``.txt`` file with one text per line, or else the text itself.
         modality: What the bundle takes.
         input: Column of the tables; None: guessed.
+        say: Is given what was guessed, as sentences.
 
     Raises:
         DataError: If nothing usable is left, or a table cannot be read.
         ResourceError: If memory runs out.
     """
     found = [_one_input(given, modality, input, len(inputs) > 1) for given in inputs]
+    _tell(say, dict.fromkeys(note for rows in found for note in rows.notes))
     cells = [cell for rows in found for cell in rows.inputs]
     rows = Rows(
         modality=modality,
@@ -200,6 +208,12 @@ def _table_in(folder: Path) -> Table | None:
     return read_table(tables[0]) if tables else None
 
 
+def _tell(say: Callable[[str], None] | None, sentences: Iterable[str]) -> None:
+    if say is not None:
+        for sentence in sentences:
+            say(sentence)
+
+
 def _judged(rows: Rows, encoded: Encoded) -> tuple[list[int], list[Exclusion]]:
     """Rows whose label can be used, and the others with the reason."""
     good = [i for i, reason in enumerate(encoded.reasons) if reason is None]
@@ -258,12 +272,16 @@ def _one_input(given: str, modality: Modality, column: str | None, several: bool
         return _column(path, modality, column, several)
     if modality == "image":
         return _named(modality, [as_image(os.path.expanduser(given), Path())], [clean(given)])
-    if path.suffix.lower() == ".txt" and os.path.isfile(path):
+    if path.suffix.lower() == ".txt" and (os.path.isfile(path) or " " not in given):
         try:
             lines = path.read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"cannot read {path} as UTF-8 text: {error}") from error
+            why = getattr(error, "strerror", None) or error
+            raise DataError(f"cannot read {path} as UTF-8 text: {why}") from error
         return _named(modality, lines, [f"{path.name} line {number}" for number in range(1, len(lines) + 1)])
+    if os.path.isfile(path):
+        kinds = ", ".join((".txt", *sorted(SUFFIXES)))
+        raise DataError(f"{path} is a file, but of none of the kinds that hold texts: {kinds}")
     return _named(modality, [given], [clean(given)])
 
 
@@ -272,7 +290,9 @@ def _column(path: Path, modality: Modality, column: str | None, several: bool) -
     name, _ = choose_input(table, column, modality, set())
     cells = table.columns[name]
     ready = [as_image(cell, table.base) for cell in cells] if modality == "image" else cells
-    return _named(modality, ready, [f"{path.name} {row}" if several else row for row in table.ids])
+    rows = _named(modality, ready, [f"{path.name} {row}" if several else row for row in table.ids])
+    said = f"Reading column '{name}' of {path} as the {modality}; set it with --input."
+    return dataclasses.replace(rows, notes=(*table.notes, said))
 
 
 def _named(modality: Modality, cells: Sequence[Any], names: Sequence[str]) -> Rows:

@@ -70,7 +70,7 @@ def candidates(wanted: str, modality: str) -> list[Source]:
         UsageError: As `resolve`, or if nothing is usable for this modality.
     """
     if wanted != "auto":
-        return [resolve(name, modality) for name in dict.fromkeys(part.strip() for part in wanted.split(",")) if name]
+        return [resolve(name, modality) for name in dict.fromkeys(part.strip() for part in wanted.split(","))]
     found = [
         provider.open(offer.card.name)
         for offer, provider in offers()

@@ -12,6 +12,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headstart.backbones.source import Source
 from headstart.errors import BundleRefused
 from headstart.sources import Offer
@@ -91,9 +94,9 @@ def _assets(folder: Path, facts: Mapping[str, Any]) -> dict[str, bytes]:
     return {"tokenizer.json": _checked(folder / facts["tokenizer"], facts["tokenizer_sha256"]).read_bytes()}
 
 
-def _tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
+def _tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     """Backbone tensors by the names of the architecture, float32, without the source's own head."""
-    from safetensors.torch import load_file
+    from safetensors.numpy import load_file
 
     path = folder / facts["weights"]
     if path.suffix == ".pth":
@@ -104,7 +107,7 @@ def _tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, Tensor]:
         return {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
     unused = set(facts.get("unused", ()))
     tensors = load_file(_checked(path, facts["sha256"]))
-    return {name: tensor.float() for name, tensor in tensors.items() if name not in unused}
+    return {name: tensor.astype(np.float32) for name, tensor in tensors.items() if name not in unused}
 
 
 def _open_pinned(path: Path) -> dict[str, Tensor]:
