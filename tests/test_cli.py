@@ -541,7 +541,8 @@ def test_texts_are_predicted(text_run: Path, run: Run) -> None:
         assert max(row["probabilities"], key=row["probabilities"].get) == row["label"]
     lines = run("predict", text_run / "bundle", *given).out.splitlines()
     assert lines[0].split() == ["prediction", "most", "likely", "input"]
-    assert lines[1].startswith("cooking") and lines[1].endswith(given[0])
+    assert lines[1].startswith("cooking ")
+    assert lines[1].endswith(given[0])
 
 
 def test_texts_come_from_tables_and_the_standard_input(
@@ -660,7 +661,7 @@ def test_a_bug_of_ours_is_one_sentence_and_a_log(
     assert (ran.code, ran.err) == (1, f"headstart: {said}\n")
     assert ran.document["error"]["message"] == said
     text = log.read_text("utf-8")
-    assert "Traceback" in text and "was divided" in text and "headstart 0.1.0" in text
+    assert all(part in text for part in ("Traceback", "was divided", "headstart 0.1.0"))
 
 
 MACHINE: dict[str, tuple[Exception, int, str]] = {
@@ -705,7 +706,7 @@ def test_letters_that_a_terminal_lacks_are_spelled_out(text_run: Path, monkeypat
 
 def test_data_cannot_steer_a_terminal(text_run: Path, run: Run) -> None:
     out = run("predict", text_run / "bundle", "red \x1b[31m alert\x07\nnext line").out
-    assert "\x1b" not in out and "\x07" not in out
+    assert not {"\x1b", "\x07"} & set(out)
     assert out.count("\n") == 2
 
 

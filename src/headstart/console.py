@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import IO, TYPE_CHECKING, Any
 
@@ -84,8 +85,10 @@ class _Page:
         """Prints the text as it is, on a line of its own: a path, a command to copy."""
         self.console.print(printable(text))
 
-    def table(self, head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-        """Aligned columns, numbers to the right; only the last one is wrapped, under its own beginning."""
+    def table(
+        self, head: Sequence[str], rows: Sequence[Sequence[str]], title: str = "", whole: Container[str] = ()
+    ) -> None:
+        """Aligned columns, numbers to the right; only the last is wrapped, but for the cells in ``whole``."""
         from rich.cells import cell_len
 
         cells = [[printable(cell) for cell in row] for row in rows]
@@ -99,7 +102,8 @@ class _Page:
             padding = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
             full = [p + c if r else c + p for c, p, r in zip(row, padding, right, strict=True)]
             first = "".join(f"{cell}  " for cell in full[:-1])
-            last = [full[-1]] if right[-1] or not self.width else wrapped(row[-1], self.width - lead)
+            broken = self.width and not right[-1] and row[-1] not in whole
+            last = wrapped(row[-1], (self.width or 0) - lead) if broken else [full[-1]]
             style = "bold" if any(head) and not number else None
             self.console.print((first + last[0]).rstrip(), style=style)
             for part in last[1:]:
@@ -240,16 +244,17 @@ def show_predictions(rows: Sequence[Mapping[str, Any]]) -> None:
     page = _Page()
     good = [row for row in rows if "error" not in row]
     names = [_shortened(row["input"]) if page.width else row["input"] for row in good]
+    files = {name for name in names if os.path.exists(name)}
     if good and "value" in good[0]:
         values = [f"{row['value']:.6g}" for row in good]
-        page.table(["value", "input"], list(zip(values, names, strict=True)))
+        page.table(["value", "input"], list(zip(values, names, strict=True)), whole=files)
     elif good:
         labels = [_joined(row["label"]) for row in good]
         likely = _most_likely(good, page.width)
-        page.table(["prediction", "most likely", "input"], list(zip(labels, likely, names, strict=True)))
+        page.table(["prediction", "most likely", "input"], list(zip(labels, likely, names, strict=True)), whole=files)
     for row in rows:
         if "error" in row:
-            page.line(f"not predicted: {row['input']}: {row['error']}")
+            page.raw(f"not predicted: {row['input']}: {row['error']}")
 
 
 def _joined(label: str | Sequence[str]) -> str:
