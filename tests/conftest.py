@@ -27,6 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
         HEADSTART_CACHE=config.headstart_cache,  # type: ignore[attr-defined]
         HEADSTART_THREADS=THREADS,
         OMP_NUM_THREADS=THREADS,
+        GOMP_SPINCOUNT="1000",
         HF_HUB_OFFLINE="1",
         http_proxy=NOWHERE,
         https_proxy=NOWHERE,

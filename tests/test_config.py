@@ -39,6 +39,10 @@ def test_what_is_no_duration_is_refused(text):
         ({"test_share": 1.5}, "test_share is 1.5"),
         ({"budget": 0}, "budget is 0"),
         ({"problem": "clasification"}, "did you mean 'classification'"),
+        ({"seed": 1.5}, "seed is 1.5, which is not a whole number"),
+        ({"seed": True}, "seed is True, which is not a number"),
+        ({"label": ["a"]}, r"label is \['a'\], which is not a text"),
+        ({"budget": "soon"}, "budget: 'soon' is not a duration"),
     ],
 )
 def test_refusals_say_what_is_valid(settings, message):
@@ -48,7 +52,14 @@ def test_refusals_say_what_is_valid(settings, message):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("[fit]\nsede = 1", "sede"), ("[fit", "not a TOML file"), (None, "cannot read the settings file")],
+    [
+        ("[fit]\nsede = 1", "sede"),
+        ("[fit", "not a TOML file"),
+        (None, "cannot read the settings file"),
+        ("fit = 3", r"must hold one table, \[fit\]"),
+        ("seed = 3", r"must hold one table, \[fit\]"),
+        ("[fit]\nseed = 'x'", "seed in .*x.toml is 'x'"),
+    ],
 )
 def test_bad_settings_files(tmp_path, text, message):
     path = tmp_path / "x.toml"
@@ -56,3 +67,15 @@ def test_bad_settings_files(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(UsageError, match=message):
         resolve({}, path, {})
+
+
+def test_the_place_of_a_wrong_value_is_said():
+    with pytest.raises(UsageError, match="HEADSTART_SEED is 'x'"):
+        resolve({}, environment={"HEADSTART_SEED": "x"})
+
+
+def test_names_may_be_a_list(tmp_path):
+    path = tmp_path / "x.toml"
+    path.write_text("[fit]\nsource = ['a', 'b']")
+    assert resolve({"method": ("probe",)}, path, {}).source == "a,b"
+    assert resolve({"method": ("probe",)}, path, {}).method == "probe"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from headstart import __version__
 from headstart.errors import HeadstartError, ResourceError, UsageError
+from headstart.runtime import calm_threads
 
 __all__ = ["main"]
 
@@ -118,6 +119,7 @@ def _run(given: Sequence[str]) -> int:
         options = parser.parse_args(given)
     except SystemExit as done:  # --help, --version
         return int(done.code or 0)
+    calm_threads()
     if options.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():

@@ -94,16 +94,15 @@ def resolve(
     """
     fields = {field.name: field for field in dataclasses.fields(FitConfig)}
     surroundings = os.environ if environment is None else environment
-    merged: dict[str, Any] = {}
-    merged.update(_from_toml(toml, fields) if toml else {})  # 3
-    merged.update(  # 2
-        {name: surroundings[key] for name in fields if (key := ENVIRONMENT_PREFIX + name.upper()) in surroundings}
-    )
+    keys = {name: ENVIRONMENT_PREFIX + name.upper() for name in fields}
     given = {name: value for name, value in arguments.items() if value is not None}
     if unknown := sorted(set(given) - set(fields)):
         raise unknown_name("setting", unknown[0], fields)
-    merged.update(given)  # 1
-    return FitConfig(**{name: _typed(name, value) for name, value in merged.items()})
+    stated = _from_toml(toml, fields) if toml else {}
+    settings = {name: _typed(name, value, f"{name} in {toml}") for name, value in stated.items()}  # 3
+    settings |= {name: _typed(name, surroundings[key], key) for name, key in keys.items() if key in surroundings}  # 2
+    settings |= {name: _typed(name, value, name) for name, value in given.items()}  # 1
+    return FitConfig(**settings)
 
 
 def _from_toml(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,7 +120,7 @@ def _from_toml(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     return table
 
 
-def _typed(name: str, value: Any) -> Any:
+def _typed(name: str, value: Any, called: str) -> Any:
     if name in ("source", "method") and isinstance(value, (list, tuple)):
         value = ",".join(map(str, value))
     kinds: dict[str, Callable[[Any], Any]] = {"budget": parse_duration, "seed": _whole, "test_share": float}
@@ -130,11 +129,11 @@ def _typed(name: str, value: Any) -> Any:
         if isinstance(value, (bool, list, tuple, dict)):
             raise TypeError
         return kinds.get(name, str)(value)
+    except UsageError as error:
+        raise UsageError(f"{called}: {error}") from None
     except (TypeError, ValueError) as error:
-        if isinstance(error, UsageError):
-            raise
         whole = "whole " if isinstance(value, float) else ""
-        raise UsageError(f"{name} is {value!r}, which is not a {whole}{what}") from error
+        raise UsageError(f"{called} is {value!r}, which is not a {whole}{what}") from error
 
 
 def _whole(value: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,7 +20,6 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from headstart import adapt, calibration, data, ranking, runtime, sources
@@ -36,11 +36,14 @@ if TYPE_CHECKING:
     from sklearn.utils import Tags
 
     from headstart.backbones import Source
+    from headstart.features import Pipeline
 
 __all__ = ["TransferClassifier", "TransferRegressor"]
 
 _TURNS = threading.Lock()
 """An embedder serves one thread at a time; scikit-learn's users predict from several."""
+_LOADED = ("_embedder", "_source")
+"""What a fitted estimator holds in memory only: it is neither copied nor pickled, but loaded again."""
 
 
 class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -86,13 +89,16 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         task, table = dataset.task, dataset.examples
         split = data.split(dataset, config.seed, test_share=0.0)
         found = [suited(one, table, split.train) for one in sources.candidates(config.source, task.modality)]
-        self._embedder = self._new_embedder()
-        self.ranking_: Ranking = ranking.rank(task, table, split, found, config.seed, config.budget, self._embedder)
-        source = next(one for one in found if one.name == self.ranking_.chosen)
+        for name in _LOADED:
+            self.__dict__.pop(name, None)
+        ranked = ranking.rank(task, table, split, found, config.seed, config.budget, self._embedder)
+        source = next(one for one in found if one.name == ranked.chosen)
         arms = adapt.adapt(task, table, split, source, methods, config.seed, self._embedder)
         self.arm_: Arm = next(arm for arm in arms if arm.name == adapt.choose(task, table, arms))
+        self.ranking_: Ranking = ranked
         self.source_: SourceCard = source.card
-        self.precision_ = self._embedder.precision(source, table, split.train)
+        self.precision_: str = self._embedder.precision(source, table, split.train)
+        self._source = source
 
     def _seed(self) -> Any:
         if self.random_state is None or isinstance(self.random_state, np.random.RandomState):
@@ -104,14 +110,22 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         table = data.table_of(_examples(X), self.source_.modality)
         precision = self.precision_ if runtime.fast_bfloat16() else "float32"
         with _TURNS:
-            layers = self._embedder.embed(self._fitted_source(), table, np.arange(len(table)), precision)
+            layers = self._embedder.embed(self._source, table, np.arange(len(table)), precision)
         return layers[self.arm_.layer]
 
     def _logits(self, X: Any) -> FloatArray:
         """Calibrated logits ``(N, outputs)``."""
-        return self.arm_.head.logits(self._embeddings(X)) / self.arm_.head.temperature
+        # In float32 the last digits would depend on how many rows are multiplied at a time.
+        embeddings, head = self._embeddings(X).astype(np.float64), self.arm_.head
+        return np.asarray((embeddings @ head.weight.T + head.bias) / head.temperature)
 
-    def _fitted_source(self) -> Source:
+    @cached_property
+    def _source(self) -> Source:
+        """The source that was fitted, opened again.
+
+        Raises:
+            UsageError: If it cannot be used here, or has other weights here.
+        """
         source = sources.resolve(self.source_.name, self.source_.modality).with_input(self.source_.input)
         if source.card.weights_sha256 != self.source_.weights_sha256:
             raise UsageError(
@@ -120,20 +134,24 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             )
         return source
 
-    def _new_embedder(self) -> Embedder:
-        return Embedder(pipeline_of, cache_folder() if self.cache else None)
+    @cached_property
+    def _embedder(self) -> Embedder:
+        pipelines: dict[str, Pipeline] = {}
+
+        def pipeline(source: Source) -> Pipeline:
+            # Reading a tokenizer takes longer than embedding a few texts.
+            if source.fingerprint not in pipelines:
+                pipelines[source.fingerprint] = pipeline_of(source)
+            return pipelines[source.fingerprint]
+
+        return Embedder(pipeline, cache_folder() if self.cache else None)
 
     @property
     def _n_features_out(self) -> int:
         return int(self.arm_.head.weight.shape[1])
 
     def __getstate__(self) -> dict[str, Any]:
-        """What was learned; the loaded source and its embeddings stay behind."""
-        return {name: value for name, value in super().__getstate__().items() if name != "_embedder"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._embedder = self._new_embedder()
+        return {name: value for name, value in super().__getstate__().items() if name not in _LOADED}
 
     def __sklearn_tags__(self) -> Tags:
         """Inputs are texts or images, not a table of numbers."""
@@ -157,9 +175,9 @@ class TransferClassifier(ClassifierMixin, _Transfer):  # type: ignore[misc]
         source: ``auto`` ranks every usable source; a name; or several, comma-separated.
         method: How to adapt: ``auto`` or a name of the method table.
         modality: ``image`` or ``text``; None: guessed from X.
-        budget: Seconds for ranking, or None.
+        budget: Seconds for ranking and adapting; None: what the job needs.
         random_state: Decides every random number; None draws new ones at every ``fit``.
-        cache: Keep embeddings on disk; otherwise in memory, as long as the estimator lives.
+        cache: Keep embeddings on disk. In memory they stay as long as the estimator lives.
 
     Attributes:
         classes_: The classes ``(C,)``, sorted, as given in ``y``.
@@ -179,11 +197,13 @@ class TransferClassifier(ClassifierMixin, _Transfer):  # type: ignore[misc]
             DataError: If an example or label cannot be used; names it. ``y`` must not mix texts with
                 numbers, because ``1`` and ``"1"`` would be told apart by nobody.
         """
-        values = _labels(self, y)
-        if values.dtype.kind == "f":
-            with_classes = _checked(check_classification_targets, values)
-            assert with_classes is None
-        classes, codes = np.unique(values, return_inverse=True)
+        values = _labels(y, type(self).__name__)
+        if values.dtype.kind == "f" and (values != np.floor(values)).any():
+            raise DataError("y is continuous: it holds fractions. To predict values use TransferRegressor.")
+        try:
+            classes, codes = np.unique(values, return_inverse=True)
+        except TypeError as error:
+            raise DataError(f"y mixes labels of several kinds: {error}. Make all of them texts.") from error
         if len(classes) == 1:
             raise DataError(f"y holds one class, {named(classes)}; classification needs at least two classes")
         self._fit(X, codes)
@@ -201,5 +221,70 @@ class TransferClassifier(ClassifierMixin, _Transfer):  # type: ignore[misc]
 
     def predict(self, X: Sequence[Any]) -> NDArray[Any]:
         """The likeliest class of each example, ``(N,)``."""
-        best = self._logits(X).argmax(1)
+        best = self._logits(X).argmax(1)  # first: before ``fit`` there are no classes
         return np.asarray(self.classes_[best])
+
+
+class TransferRegressor(RegressorMixin, _Transfer):  # type: ignore[misc]
+    """A regressor from a pretrained source; arguments and attributes as `TransferClassifier`, but for ``classes_``."""
+
+    _problem: Problem = "regression"
+
+    def fit(self, X: Sequence[Any], y: Sequence[float]) -> Self:
+        """Fits to N texts, image paths, PIL images or pixel arrays, and their N values.
+
+        Raises:
+            UsageError: If an argument of the constructor is wrong; lists the valid choices.
+            DataError: If an example or value cannot be used; names it.
+        """
+        values = _labels(y, type(self).__name__)
+        try:
+            numbers = values.astype(np.float64, casting="same_kind" if values.dtype.kind in "mM" else "unsafe")
+        except (TypeError, ValueError) as error:
+            raise DataError(f"y does not hold numbers: {error}. To predict classes use TransferClassifier.") from error
+        self._fit(X, numbers)
+        return self
+
+    def predict(self, X: Sequence[Any]) -> FloatArray:
+        """The value of each example, ``(N,)``."""
+        return self._logits(X)[:, 0]
+
+
+def _examples(X: Any) -> list[Any]:
+    """The entries of X, after a look at whether they can be examples at all."""
+    if issparse(X):
+        raise DataError("X is a sparse matrix of numbers; expected texts, image paths, PIL images or pixel arrays")
+    cells = as_list(X, "X")
+    if not cells:
+        raise DataError("X is empty")
+    for number, cell in enumerate(cells, 1):
+        pixels = isinstance(cell, np.ndarray) and cell.ndim > 1
+        if not (pixels or isinstance(cell, (str, Path, Image)) or is_missing(cell)):
+            kind = "numbers" if isinstance(cell, (np.ndarray, list, tuple)) else type(cell).__name__
+            raise DataError(
+                f"row {number} of X holds {kind}; each example is one text, image path, PIL image or array of pixels "
+                "(H, W) or (H, W, 3), not a row of a table"
+            )
+    return cells
+
+
+def _labels(y: Any, name: str) -> NDArray[Any]:
+    """The labels as an array ``(N,)`` that holds them as they are, none of them missing."""
+    if y is None:
+        raise DataError(f"{name} requires y to be passed, but the target y is None. Give one label an example.")
+    try:
+        values = np.asarray(column_or_1d(y, warn=True))
+    except (TypeError, ValueError) as error:
+        why = str(error).partition("\n")[0].rstrip(".")
+        raise DataError(f"{why}. Give one label an example; headstart.fit can learn several.") from error
+    if len(values) < 2:
+        raise DataError(f"y holds too few labels, n_samples = {len(values)}; at least two examples are needed")
+    # A list would lose the difference of 1 and "1", and of None and "None", by becoming an array.
+    cells = y if isinstance(y, (list, tuple)) else values
+    if lost := [f"row {number}" for number, cell in enumerate(cells, 1) if is_missing(cell)]:
+        raise DataError(f"Input y contains NaN or empty labels: {named(lost)}. Leave these examples out.")
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise DataError("Input y contains infinity. Leave these examples out.")
+    if len({isinstance(cell, str) for cell in cells}) > 1:
+        raise DataError("y mixes texts with numbers, so that 1 and '1' cannot be told apart. Make all of them texts.")
+    return values

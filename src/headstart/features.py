@@ -153,7 +153,8 @@ class Embedder:
         cache: Path | None,
         on_progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
-        self._pipeline = pipeline
+        self._make_pipeline = pipeline
+        self._pipelines: dict[str, Pipeline] = {}
         self._cache = cache
         self._on_progress = on_progress or (lambda *_: None)
         self._loaded: tuple[str, Backbone] | None = None
@@ -183,6 +184,11 @@ class Embedder:
         if missing:
             self._compute(source, pipeline, precision, store, missing, examples)
         return store.read(digests)
+
+    def _pipeline(self, source: Source) -> Pipeline:
+        if source.fingerprint not in self._pipelines:
+            self._pipelines[source.fingerprint] = self._make_pipeline(source)
+        return self._pipelines[source.fingerprint]
 
     def _store(self, source: Source, pipeline: Pipeline, precision: str) -> RowStore:
         space = self._space(source, pipeline, precision)

@@ -77,13 +77,15 @@ class Model:
         self.source = _source(bundle, weights)
         self._head = _head(bundle, weights)
         self._layer = str(config["layer"])
-        if self._layer not in self.source.card.layers:
-            raise BundleRefused(f"layer '{self._layer}' is none of {', '.join(self.source.card.layers)}")
         fast = config.get("precision") == "bfloat16" and runtime.fast_bfloat16()
         self._precision = "bfloat16" if fast else "float32"
         self._pipeline = pipeline_of(self.source)
         runtime.use_threads()
         self._backbone = self.source.backbone()
+        if self._layer not in self._backbone.layers:
+            raise BundleRefused(f"the bundle's layer '{self._layer}' is none of {', '.join(self._backbone.layers)}")
+        if self._backbone.dim != config["dim"]:
+            raise BundleRefused(f"the bundle's dim is {config['dim']}, its architecture gives {self._backbone.dim}")
 
     def logits(self, inputs: Sequence[Any], on_progress: Callable[[str, int, int], None] | None = None) -> FloatArray:
         """Calibrated logits ``(N, outputs)`` of texts, image paths or PIL images.
@@ -155,8 +157,10 @@ class Model:
         golden = bundles.golden(self._bundle)
         recorded = golden.pop("logits")
         found = self._head.logits(golden_embeddings(self.source, golden, Embedder(pipeline_of, None))[self._layer])
+        if found.shape != recorded.shape:
+            raise BundleRefused(f"the golden logits have the shape {recorded.shape}, the model gives {found.shape}")
         difference = float(np.abs(found - recorded).max() / max(1e-6, float(np.abs(recorded).max())))
-        if found.shape != recorded.shape or not difference <= TOLERANCE:
+        if not difference <= TOLERANCE:
             raise BundleRefused(
                 f"the golden predictions differ by {difference:.2g}, allowed is {TOLERANCE}: "
                 "the bundle, or the libraries on this machine, do not compute what was proved"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -29,6 +30,7 @@ class Registry(Mapping[str, Any]):
         self.family = family
         self._table = dict(table)
 
+    @cached_property
     def paths(self) -> dict[str, str]:
         """Name -> dotted path, our own table first; a foreign package cannot replace our names."""
         foreign = {point.name: point.value for point in entry_points(group=f"headstart.{self.family}")}
@@ -40,17 +42,17 @@ class Registry(Mapping[str, Any]):
         Raises:
             UsageError: If the table has no such name; lists the valid ones.
         """
-        paths = self.paths()
+        paths = self.paths
         if name not in paths:
             raise unknown_name(self.family, name, paths)
         module, _, attribute = paths[name].partition(":")
         return getattr(import_module(module), attribute)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.paths()
+        return name in self.paths
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.paths())
+        return iter(self.paths)
 
     def __len__(self) -> int:
-        return len(self.paths())
+        return len(self.paths)

@@ -214,7 +214,10 @@ class Run:
     def _claim(self) -> None:
         marker = self.folder / "run.json"
         if marker.is_file():
-            found = json.loads(marker.read_text("utf-8")).get("format")
+            try:
+                found = json.loads(marker.read_text("utf-8"))["format"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise UsageError(f"{marker} is damaged. Choose another --out, or remove {self.folder}.") from error
             if found != FORMAT:
                 raise UsageError(
                     f"{self.folder} is a run of format {found}, this version reads {FORMAT}. Choose another --out."
@@ -247,10 +250,12 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def describe(self, **facts: Any) -> None:
-        """Adds facts (command, configuration, versions) to ``run.json``."""
+    def describe(self, **facts: Any) -> dict[str, Any]:
+        """Adds facts (command, configuration, versions) to ``run.json``; returns what it said before."""
         marker = self.folder / "run.json"
-        write_json(marker, {**json.loads(marker.read_text("utf-8")), **facts})
+        before: dict[str, Any] = json.loads(marker.read_text("utf-8"))
+        write_json(marker, {**before, **facts})
+        return before
 
     def record(self, name: str, result: Any, seconds: float) -> None:
         """Stores what was found outside the run, for its readers; it is never reused."""

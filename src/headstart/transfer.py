@@ -58,7 +58,7 @@ def fit(
     task, table = dataset.task, dataset.examples
     candidates = sources.candidates(config.source, task.modality)
     with Run(Path(out) if out else Path("runs") / _name(examples), tell.step) as run:
-        run.describe(**_circumstances(examples, config))
+        _describe(run, examples, config, tell)
         run.record("read", _facts(dataset), time.perf_counter() - begin)
 
         # 2. Split: the test rows are opened by the proof only.
@@ -132,11 +132,14 @@ def read_examples(examples: Any, config: FitConfig, tell: Listener) -> Dataset:
     return dataset
 
 
-def _circumstances(examples: Any, config: FitConfig) -> dict[str, Any]:
-    """What one needs to do the same again."""
+def _describe(run: Run, examples: Any, config: FitConfig, tell: Listener) -> None:
+    """Notes what one needs to do the same again, and says so where the folder held a run of other data."""
     path = str(Path(examples).resolve()) if isinstance(examples, (str, Path)) else None
     where = {"versions": runtime.versions(), "machine": runtime.machine()}
-    return {"data": _name(examples), "path": path, "config": asdict(config), "command": sys.argv, **where}
+    facts = {"data": _name(examples), "path": path, "config": asdict(config), "command": sys.argv, **where}
+    before = run.describe(**facts).get("path")
+    if before not in (None, path):
+        tell.say(f"{run.folder} held a run of {before}; its bundle and report will be replaced.")
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:

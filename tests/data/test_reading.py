@@ -292,9 +292,29 @@ def test_nothing_to_predict_for(tmp_path: Path) -> None:
         (["missing.png"], "image", r"missing\.png: file does not exist"),
         (["missing.csv"], "text", r"no such file or folder: missing\.csv"),
         ([str(tmp_path / "latin.txt")], "text", "as UTF-8 text"),
+        (["missing.txt"], "text", "cannot read missing.txt as UTF-8 text: No such file"),
+        ([__file__], "text", "is a file, but of none of the kinds that hold texts: .txt, .csv"),
     ):
         with pytest.raises(DataError, match=message):
             read_inputs(inputs, modality)  # type: ignore[arg-type]
+
+
+def test_guesses_are_said(tmp_path: Path, write_csv: Csv) -> None:
+    said: list[str] = []
+    table = write_csv([("text", "label", "split"), ("hail", "weather", "train"), ("hail", "weather", "test")])
+    read_inputs([str(table)], "text", say=said.append)
+    assert said == [f"Reading column 'text' of {table} as the text; set it with --input."]
+    said.clear()
+    read_labelled(table, TOPICS, say=said.append)
+    assert said[0].startswith("Reading column 'text' as the text and 'label' as the label")
+    assert said[-1] == "Measuring on the rows that the data name test."
+
+
+def test_no_path_is_no_data() -> None:
+    with pytest.raises(DataError, match="the path of the data is empty"):
+        read(" ")
+    with pytest.raises(DataError, match="/dev/null is neither a file nor a folder"):
+        read("/dev/null")
 
 
 def test_read_then_split(photo_folder: Path) -> None:

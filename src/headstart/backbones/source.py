@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from headstart.errors import BundleRefused
+from headstart.runtime import calm_threads
 from headstart.store import fingerprint
 from headstart.types import InputSpec, SourceCard
 
@@ -56,6 +57,7 @@ class Source:
         Raises:
             BundleRefused: If one tensor of the architecture is missing, unexpected or of another shape.
         """
+        calm_threads()
         import torch
 
         from headstart.backbones import build

@@ -159,6 +159,8 @@ def read_inputs(
 
 def _rows(data: Any, asked: Asked, modality: Modality | None) -> Rows:
     if isinstance(data, (str, Path)):
+        if not str(data).strip():
+            raise DataError("the path of the data is empty; give a folder, or a CSV, TSV, JSONL or Parquet file")
         path = Path(os.path.expanduser(data))
         if not os.path.isdir(path):
             return choose(read_table(path), asked, modality)

@@ -38,12 +38,13 @@ def split(dataset: Dataset, seed: int = 0, test_share: float = 0.2, folds: int =
     Rows that the data name keep their names; unnamed ones are train rows. Where no row is named
     test, ``test_share`` of the train rows are held out: stratified by class (by quantile for
     regression, by label for multilabel), so that no class loses its last train row, and with rows
-    of equal content and rows of one group on one side. Validation rows are those that are named so.
+    of equal content and rows of one group on one side. A share of 0 holds out none: all are train
+    rows. Validation rows are those that are named so.
 
     Args:
         dataset: What `read` found.
         seed: Decides which rows are held out, and the folds.
-        test_share: Share of the labelled rows that becomes the test, in (0, 0.9].
+        test_share: Share of the labelled rows that becomes the test, in (0, 0.9], or 0 for no test rows.
         folds: Number of folds; fewer where there are fewer rows (or groups) than that, at least 2.
 
     Raises:
@@ -57,6 +58,8 @@ def split(dataset: Dataset, seed: int = 0, test_share: float = 0.2, folds: int =
     test = np.flatnonzero((names == "test") & ~bare)
     if len(test):
         how = "The test rows are those that the data name."
+    elif not test_share:
+        how = f"No test rows: all {len(pool)} labelled rows are train rows."
     else:
         test = _held_out(_units(examples, pool, seed, (examples.digests, examples.groups)), test_share, seed)
         whole = "rows of equal content" + (" and groups" if examples.groups else "")

@@ -124,6 +124,8 @@ def row_names(count: int) -> list[str]:
 
 
 def _missing(path: Path) -> str:
+    if os.path.exists(path):
+        return f"{path} is neither a file nor a folder"
     try:
         near = get_close_matches(path.name, [other.name for other in path.parent.iterdir()], n=1)
     except OSError:

@@ -1,0 +1,49 @@
+"""``rank``, ``sources``, ``doctor``, ``report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+def test_rank_prints_the_promised_keys(texts: Path, run: Any) -> None:
+    found = run("rank", texts, "--source", "wordllama", "--json").document
+    (row,) = found["ranking"]
+    assert {"source", "score", "standard_error", "scores", "seconds", "error"} <= set(row)
+    assert row["source"] == found["chosen"] == "wordllama"
+    assert row["score"] < 0 < row["standard_error"]
+    assert row["error"] is None
+    ran = run("rank", texts, "--source", "wordllama", "--quiet")
+    assert ran.err == ""
+    assert "chosen" in ran.out.splitlines()[-1]
+
+
+def test_sources_are_listed(run: Any) -> None:
+    rows = run("sources", "--json").document
+    assert {"wordllama", "all-minilm-l6-v2", "efficientnet-lite0"} <= {row["name"] for row in rows}
+    assert all(row["licence"] and row["weights_sha256"] for row in rows)
+    assert {row["modality"] for row in run("sources", "--modality", "text", "--json").document} == {"text"}
+    assert "Apache-2.0" in run("sources").out
+
+
+def test_doctor_looks_around(run: Any) -> None:
+    ran = run("doctor", "--json")
+    assert (ran.code, ran.document["ok"]) == (0, True)
+    assert "torch works" in run("doctor").out
+
+
+def test_doctor_fails_where_something_does(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSTART_CACHE", "/dev/null/cache")
+    ran = run("doctor", "--json")
+    assert (ran.code, ran.document["ok"]) == (5, False)
+    assert "FAILED  cache folder" in run("doctor").out
+
+
+def test_the_report_is_written_again(text_run: Path, tmp_path: Path, run: Any) -> None:
+    (text_run / "report.html").unlink()
+    assert run("report", text_run).out == f"{text_run / 'report.html'}\n"
+    assert (text_run / "report.html").is_file()
+    assert run("report", text_run, "--json").document == {"report": str(text_run / "report.html")}
+    assert run("report", tmp_path).code == 2
