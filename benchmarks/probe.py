@@ -62,8 +62,8 @@ def measure(data: Path, facts: dict[str, Any], place: Path) -> dict[str, Any]:
     seconds, documents = [], []
     for run in ("first", "second", "second"):
         begin = time.perf_counter()
-        command = [sys.executable, "-m", "headstart", "fit", str(examples), "--out", str(place / run), "--json", "--quiet"]
-        done = subprocess.run(command, env=environment, capture_output=True, check=True)  # noqa: S603  our own command
+        command = [sys.executable, "-m", "headstart", "fit", str(examples), "--out", str(place / run), "--json"]
+        done = subprocess.run([*command, "--quiet"], env=environment, capture_output=True, check=True)  # noqa: S603  our own command
         seconds.append(round(time.perf_counter() - begin, 2))
         documents.append(json.loads(done.stdout))
     found = documents[0]
@@ -101,7 +101,8 @@ def prepared(folder: Path, facts: dict[str, Any], place: Path) -> Path:
     with path.open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["text", "label", "split"])
-        table.writerows([row["text"], row["label"], split] for part, split in ((kept, "train"), (test, "test")) for row in part)
+        for part, split in ((kept, "train"), (test, "test")):
+            table.writerows([row["text"], row["label"], split] for row in part)
     return path
 
 

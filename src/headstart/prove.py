@@ -14,7 +14,7 @@ from headstart.evaluate import METRICS
 from headstart.modalities import BASELINES
 from headstart.types import Arm, ArmResult, Examples, FloatArray, Gain, IndexArray, Predictions, Receipt, Split, Task
 
-__all__ = ["announce", "prove"]
+__all__ = ["announce", "baseline", "prove"]
 
 LEVEL = 0.95
 RESAMPLES = 4000
@@ -50,6 +50,7 @@ def prove(
     chosen: str,
     seed: int,
     test_logits: Callable[[Arm, IndexArray], FloatArray],
+    remember: Callable[..., tuple[ArmResult, str]] = lambda name, function, *inputs: function(*inputs),  # noqa: ARG005
 ) -> Receipt:
     """Opens the test rows: measures every arm, a classical baseline and the majority class on them.
 
@@ -63,6 +64,7 @@ def prove(
         chosen: Name of the arm that ships.
         seed: Decides the baselines' folds and the bootstrap's draws.
         test_logits: Calibrated logits ``(len(rows), outputs)`` of an arm on rows of the table.
+        remember: Called with a name, a function and its inputs; may give back an earlier result.
 
     Raises:
         UsageError: If no arm is named ``chosen``, or the metric is not one of this problem.
@@ -72,8 +74,9 @@ def prove(
         raise unknown_name("arm", chosen, names)
     proof = _Proof(task, examples, split, seed)
     results = [proof.measure(arm, test_logits(arm, split.test)) for arm in arms]
-    classical, title = proof.baseline(task.modality)
-    majority, _ = proof.baseline("majority")
+    given = (task, examples, split, seed)
+    classical, title = remember("baseline", baseline, *given, task.modality)
+    majority, _ = baseline(*given, "majority")
     best = results[names.index(chosen)]
     gains = tuple(proof.gain(best, over) for over in (classical, majority)) if len(split.test) else ()
     verdict = _verdict(gains)
@@ -92,6 +95,28 @@ def prove(
     )
 
 
+def baseline(task: Task, examples: Examples, split: Split, seed: int, name: str) -> tuple[ArmResult, str]:
+    """A baseline fitted to the training rows, with its measurements, and what it is called in a sentence.
+
+    Args:
+        task: What is to be learned.
+        examples: The table.
+        split: The baseline learns from ``train`` alone.
+        seed: Decides its folds.
+        name: A name of the table of baselines.
+    """
+    begin, proof = time.perf_counter(), _Proof(task, examples, split, seed)
+    made = BASELINES[name](task, seed)
+    made.fit(proof.inputs(split.train), examples.targets[split.train], split.folds)
+    if len(split.validation):
+        validation = Predictions(proof.ids(split.validation), made.logits(proof.inputs(split.validation)))
+    else:
+        validation = Predictions(proof.ids(split.train[made.held_out]), made.out_of_fold)
+    predictions = Predictions(proof.ids(split.test), made.logits(proof.inputs(split.test)))
+    seconds = time.perf_counter() - begin
+    return proof.result(made.name, made.source, made.method, seconds, validation, predictions), str(made.title)
+
+
 @dataclass(frozen=True)
 class _Proof:
     """What the measurements of one proof share."""
@@ -106,21 +131,8 @@ class _Proof:
         return np.asarray(self.examples.targets[self.split.test])
 
     def measure(self, arm: Arm, logits: FloatArray) -> ArmResult:
-        predictions = Predictions(self._ids(self.split.test), np.asarray(logits, np.float64))
-        return self._result(arm.name, arm.source, arm.method, arm.seconds, arm.validation, predictions)
-
-    def baseline(self, name: str) -> tuple[ArmResult, str]:
-        """A baseline fitted to the training rows, with its measurements, and what it is called in a sentence."""
-        begin, split = time.perf_counter(), self.split
-        made = BASELINES[name](self.task, self.seed)
-        made.fit(self._inputs(split.train), self.examples.targets[split.train], split.folds)
-        if len(split.validation):
-            validation = Predictions(self._ids(split.validation), made.logits(self._inputs(split.validation)))
-        else:
-            validation = Predictions(self._ids(split.train[made.held_out]), made.out_of_fold)
-        predictions = Predictions(self._ids(split.test), made.logits(self._inputs(split.test)))
-        seconds = time.perf_counter() - begin
-        return self._result(made.name, made.source, made.method, seconds, validation, predictions), str(made.title)
+        predictions = Predictions(self.ids(self.split.test), np.asarray(logits, np.float64))
+        return self.result(arm.name, arm.source, arm.method, arm.seconds, arm.validation, predictions)
 
     def gain(self, arm: ArmResult, over: ArmResult) -> Gain:
         """The paired difference in the task's metric, positive where the arm is better."""
@@ -153,7 +165,7 @@ class _Proof:
                 notes.append(f"Not among the test rows, so not tested: {', '.join(absent[:5])}{more}.")
         return tuple(notes)
 
-    def _result(
+    def result(
         self, name: str, source: str, method: str, seconds: float, validation: Predictions, test: Predictions
     ) -> ArmResult:
         row = {found: number for number, found in enumerate(self.examples.ids)}
@@ -169,10 +181,10 @@ class _Proof:
             predictions=test,
         )
 
-    def _ids(self, rows: IndexArray) -> tuple[str, ...]:
+    def ids(self, rows: IndexArray) -> tuple[str, ...]:
         return tuple(self.examples.ids[row] for row in rows)
 
-    def _inputs(self, rows: IndexArray) -> list[object]:
+    def inputs(self, rows: IndexArray) -> list[object]:
         return [self.examples.inputs[row] for row in rows]
 
 

@@ -10,7 +10,17 @@ from pathlib import Path
 
 from headstart.errors import UsageError
 
-__all__ = ["calm_threads", "device", "fast_bfloat16", "machine", "offline", "processor", "thread_count", "use_threads", "versions"]
+__all__ = [
+    "calm_threads",
+    "device",
+    "fast_bfloat16",
+    "machine",
+    "offline",
+    "processor",
+    "thread_count",
+    "use_threads",
+    "versions",
+]
 
 REPORTED = (
     "headstart",

@@ -31,6 +31,7 @@ __all__ = [
     "encode",
     "fingerprint",
     "read_step",
+    "remember",
     "sha256_file",
     "write_atomic",
     "write_json",
@@ -167,25 +168,62 @@ def fingerprint(*values: Any) -> str:
     return sha.hexdigest()
 
 
-def _stored(folder: Path, name: str, key: str | None) -> tuple[Any, float] | None:
+def _stored(path: Path, key: str | None) -> tuple[Any, float] | None:
     """Result and seconds of a step, or None where it is missing, damaged or of another key."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    path = folder / "steps" / f"{name}.json"
     try:
         stored = json.loads(path.read_text("utf-8"))
         if key is not None and stored["key"] != key:
             return None
-        arrays = load_file(path.with_suffix(f".{stored['key'][:12]}.safetensors")) if stored["arrays"] else {}
+        arrays = load_file(_arrays(path, stored["key"])) if stored["arrays"] else {}
         return decode(stored["result"], arrays), float(stored["seconds"])
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return None
 
 
+def _store(path: Path, key: str, result: Any, seconds: float) -> None:
+    """Puts a result where `_stored` finds it: its arrays first, then the record that names them."""
+    from safetensors.numpy import save_file
+
+    arrays: dict[str, np.ndarray] = {}
+    tree = encode(result, arrays)
+    if arrays:
+        with write_atomic(_arrays(path, key)) as temporary:
+            save_file(arrays, temporary)
+    write_json(path, {"key": key, "arrays": bool(arrays), "seconds": seconds, "result": tree})
+    for stale in path.parent.glob(f"{path.stem}.*.safetensors"):
+        if stale != _arrays(path, key):
+            stale.unlink(missing_ok=True)
+
+
+def _arrays(path: Path, key: str) -> Path:
+    return path.with_suffix(f".{key[:12]}.safetensors")
+
+
+def _key(name: str, function: Callable[..., Any], inputs: tuple[Any, ...]) -> str:
+    from headstart import __version__
+
+    return fingerprint(name, __version__, f"{function.__module__}.{function.__qualname__}", *inputs)
+
+
+def remember(name: str, function: Callable[..., Result], *inputs: Any) -> Result:
+    """The result of ``function(*inputs)``, kept in the cache folder for every run that asks the same."""
+    key = _key(name, function, inputs)
+    path = cache_folder() / "results" / f"{name}-{key[:32]}.json"
+    found = _stored(path, key)
+    if found is not None:
+        return found[0]  # type: ignore[no-any-return]
+    begin = time.perf_counter()
+    result = function(*inputs)
+    _store(path, key, result, time.perf_counter() - begin)
+    return result
+
+
 def read_step(folder: Path, name: str) -> Any | None:
     """The stored result of a finished step, for readers of a run; None where it is missing or damaged."""
-    found = _stored(folder, name, None)
+    found = _stored(folder / "steps" / f"{name}.json", None)
     return found[0] if found else None
 
 
@@ -259,8 +297,8 @@ class Run:
 
     def record(self, name: str, result: Any, seconds: float) -> None:
         """Stores what was found outside the run, for its readers; it is never reused."""
-        self._write(name, "", result, seconds)
-        self.seconds[name] = seconds
+        _store(self._path(name), "", result, seconds)
+        self.seconds[name] = self.spent[name] = seconds
 
     def step(
         self,
@@ -279,32 +317,19 @@ class Run:
             given: Further arguments that do not decide the result (caches, progress); not hashed.
             made: Files that the step leaves in the run; where one is gone, the step runs again.
         """
-        from headstart import __version__
-
         begin = time.perf_counter()
         self._on_step(name, None)
-        key = fingerprint(name, __version__, f"{function.__module__}.{function.__qualname__}", *inputs)
-        found = _stored(self.folder, name, key)
+        key = _key(name, function, inputs)
+        found = _stored(self._path(name), key)
         if found is not None and all(path.exists() for path in made):
             result, self.spent[name] = found
         else:
             result = function(*inputs, *given)
-            self._write(name, key, result, time.perf_counter() - begin)
+            self.spent[name] = time.perf_counter() - begin
+            _store(self._path(name), key, result, self.spent[name])
         self.seconds[name] = time.perf_counter() - begin
         self._on_step(name, self.seconds[name])
         return result  # type: ignore[no-any-return]
 
-    def _write(self, name: str, key: str, result: Any, seconds: float) -> None:
-        from safetensors.numpy import save_file
-
-        arrays: dict[str, np.ndarray] = {}
-        tree = encode(result, arrays)
-        path = self.folder / "steps" / f"{name}.json"
-        if arrays:
-            with write_atomic(path.with_suffix(f".{key[:12]}.safetensors")) as temporary:
-                save_file(arrays, temporary)
-        self.spent[name] = seconds
-        write_json(path, {"key": key, "arrays": bool(arrays), "seconds": self.spent[name], "result": tree})
-        for stale in path.parent.glob(f"{name}.*.safetensors"):
-            if key[:12] not in stale.name:
-                stale.unlink(missing_ok=True)
+    def _path(self, name: str) -> Path:
+        return self.folder / "steps" / f"{name}.json"

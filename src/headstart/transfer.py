@@ -21,7 +21,7 @@ from headstart.evaluate import valid_metrics
 from headstart.features import Embedder
 from headstart.modalities import pipeline_of, suited
 from headstart.outcome import Fit, Listener, Silent
-from headstart.store import Run, cache_folder
+from headstart.store import Run, cache_folder, remember
 from headstart.types import Dataset, Ranking
 
 __all__ = ["fit", "rank", "read_examples"]
@@ -78,7 +78,9 @@ def fit(
 
         # 6. Prove: all arms and the classical baseline on the test rows, once.
         logits = partial(adapt.test_logits, table, source, embedder)
-        receipt = run.step("prove", evidence.prove, task, table, split, arms, arm.name, config.seed, given=(logits,))
+        receipt = run.step(
+            "prove", evidence.prove, task, table, split, arms, arm.name, config.seed, given=(logits, remember)
+        )
 
         # 7. Ship, 8. report.
         precision = embedder.precision(source, table, split.train)
