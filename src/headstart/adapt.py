@@ -80,5 +80,5 @@ def choose(task: Task, examples: Examples, arms: Sequence[Arm]) -> str:
 
 def test_logits(examples: Examples, source: Source, embedder: Embedder, arm: Arm, rows: IndexArray) -> FloatArray:
     """Calibrated logits ``(len(rows), outputs)`` of an arm, for the proof."""
-    layers = embedder.embed(source, examples, rows)
+    layers = embedder.embed(source.tuned(arm.tensors), examples, rows)
     return arm.head.logits(layers[arm.layer]) / arm.head.temperature

@@ -83,9 +83,10 @@ def fit(
         )
 
         # 7. Ship, 8. report.
-        precision = embedder.precision(source, table, split.train)
+        tuned = source.tuned(arm.tensors)
+        precision = embedder.precision(tuned, table, split.train)
         bundle = run.folder / "bundle"
-        told = (task, source, arm, precision, receipt, dataset.excluded, _name(examples))
+        told = (task, tuned, arm, precision, receipt, dataset.excluded, _name(examples))
         run.step("ship", ship.ship, *told, given=(bundle, embedder), made=(bundle / "manifest.json",))
         run.describe(seconds=run.spent)
         page = report.write(run.folder)

@@ -258,8 +258,8 @@ class Arm:
     head: LinearHead
     validation: Predictions
     """On the validation rows, or out-of-fold on the train rows where there are none."""
-    weights: str | None = None
-    """File of tuned backbone weights in the run folder; None: the frozen source's own."""
+    tensors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    """Backbone tensors that adapting changed, by name; empty: the frozen source's own, see `Source.tuned`."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,30 @@ class Source:
         """The same weights fed in another way, for example smaller images."""
         return replace(self, card=replace(self.card, input=spec))
 
+    def tuned(self, tensors: Mapping[str, NDArray[Any]]) -> Source:
+        """The source after adapting: these backbone tensors in place of its own; itself where there are none."""
+        if not tensors:
+            return self
+        card = replace(self.card, weights_sha256=fingerprint(self.card.weights_sha256, tensors))
+        return replace(self, card=card, tensors=lambda: {**self.tensors(), **tensors})
+
+    def from_scratch(self, seed: int) -> Source:
+        """The same architecture and preprocessing with the random weights of this seed: the scratch twin's start."""
+
+        def untrained() -> Mapping[str, NDArray[Any]]:
+            import torch
+
+            from headstart.backbones import build
+
+            with torch.random.fork_rng(devices=()):
+                torch.manual_seed(seed)
+                model = build(self.card.architecture).model
+            return {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+
+        sha256 = fingerprint("from scratch", seed, self.card.architecture)
+        card = replace(self.card, name=f"{self.name} from scratch", trained_on="nothing", weights_sha256=sha256)
+        return replace(self, card=replace(card, prior=None, prior_name=""), tensors=untrained)
+
     def backbone(self) -> Backbone:
         """The backbone with the source's weights, in evaluation mode.
 
