@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 __all__ = [
     "Arm",
     "ArmResult",
+    "Calibration",
+    "Conformal",
+    "Curve",
     "Dataset",
     "Examples",
     "Exclusion",
@@ -26,10 +29,13 @@ __all__ = [
     "Gain",
     "IndexArray",
     "InputSpec",
+    "LabelsSaved",
+    "Learning",
     "Ledger",
     "LedgerRow",
     "LinearHead",
     "Modality",
+    "MoreLabels",
     "Predictions",
     "Problem",
     "RankedSource",
@@ -278,7 +284,7 @@ class ArmResult:
 
 @dataclass(frozen=True)
 class Gain:
-    """A paired difference of two arms on the same test rows; positive: the transfer is better."""
+    """A paired difference of two arms on the same rows; positive: the transfer is better."""
 
     over: str
     metric: str
@@ -290,6 +296,100 @@ class Gain:
     test: str
     """The procedure behind the interval and the p-value."""
     p_value: float | None = None
+    holm: float | None = None
+    """``p_value`` adjusted by Holm for all comparisons of the receipt; None without a p-value."""
+    on: str = ""
+    """The rows: ``530 test rows``, or ``5-fold cross-validation of 300 rows, repeated 5 times``."""
+    ours: float | None = None
+    """The metric of the transfer on these rows; ``value`` is its difference to ``theirs``."""
+    theirs: float | None = None
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A learning curve: how well one arm does with how many labels."""
+
+    arm: str
+    """As in `Receipt.arms`."""
+    rows: tuple[int, ...]
+    """S numbers of training rows, ascending: nested subsets; the last is all of them."""
+    values: FloatArray
+    """(S, draws) of the metric, each draw by subsets of its own; NaN where a draw was not measured."""
+
+
+@dataclass(frozen=True)
+class LabelsSaved:
+    """How many times the labels another arm needs to do as well as the transfer."""
+
+    over: str
+    """Name of the other arm."""
+    times: float
+    """Labels the other arm needs, divided by those the transfer needs for the same value of the metric."""
+    low: float
+    high: float
+    """Bounds of ``times`` at the level of the receipt; infinite where the curves do not bound it."""
+    at_least: bool
+    """The curves end before the two meet: ``times`` is a lower bound."""
+    sentence: str
+
+
+@dataclass(frozen=True)
+class MoreLabels:
+    """What more labels would buy, by a curve a - b n^-c through the learning curve."""
+
+    arm: str
+    rows: int
+    """How many more: 100, or fewer where that would be more than twice the labels there are."""
+    gain: float
+    """In the metric, positive: better."""
+    low: float
+    high: float
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Learning curves, and what follows from them."""
+
+    metric: str
+    curves: tuple[Curve, ...]
+    """The transfer's first."""
+    saved: LabelsSaved | None
+    more: MoreLabels | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far the probabilities of the shipped arm can be believed, on test rows."""
+
+    temperature: float
+    ece_before: float
+    """Expected calibration error without the temperature."""
+    ece: float
+    coverage: FloatArray
+    """(K,) shares of the rows that are answered, ascending, the surest first."""
+    accuracy: FloatArray
+    """(K,) accuracy on these: the abstention curve."""
+
+
+@dataclass(frozen=True)
+class Conformal:
+    """Split-conformal sets of labels, or intervals of values, around the shipped arm's predictions."""
+
+    level: float
+    """Coverage that was asked for: 0.9."""
+    threshold: float
+    """Classification: a label is in the set when its probability is at least this, and the likeliest always is.
+    Regression: half the width of the interval."""
+    rows: int
+    """Number of validation or out-of-fold predictions it was set by."""
+    coverage: float | None
+    """Share of the test rows whose target was inside; None without test rows."""
+    low: float | None
+    high: float | None
+    """Interval of ``coverage`` (Wilson, 95%)."""
+    size: float | None
+    """Mean number of labels in a set, or width of an interval, on the test rows."""
 
 
 @dataclass(frozen=True)
@@ -315,6 +415,15 @@ class Receipt:
     notes: tuple[str, ...] = ()
     targets: NDArray[Any] | None = None
     """Test targets in the order of every arm's ``predictions.ids``, coded as in `Examples`."""
+    proof: str = "full"
+    """``full``; ``quick``: no scratch twin; ``off``: nothing was measured."""
+    protocol: str = ""
+    """How it was measured, as it was said before the work."""
+    not_measured: tuple[str, ...] = ()
+    """What the proof left out, as sentence parts."""
+    learning: Learning | None = None
+    calibration: Calibration | None = None
+    conformal: Conformal | None = None
 
 
 @dataclass(frozen=True)
