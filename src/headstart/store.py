@@ -208,15 +208,18 @@ def _key(name: str, function: Callable[..., Any], inputs: tuple[Any, ...]) -> st
     return fingerprint(name, __version__, f"{function.__module__}.{function.__qualname__}", *inputs)
 
 
-def remember(name: str, function: Callable[..., Result], *inputs: Any) -> Result:
-    """The result of ``function(*inputs)``, kept in the cache folder for every run that asks the same."""
+def remember(name: str, function: Callable[..., Result], *inputs: Any, given: tuple[Any, ...] = ()) -> Result:
+    """The result of ``function(*inputs, *given)``, kept in the cache folder for every run that asks the same.
+
+    What is ``given`` does not decide the result, and is not asked about.
+    """
     key = _key(name, function, inputs)
     path = cache_folder() / "results" / f"{name}-{key[:32]}.json"
     found = _stored(path, key)
     if found is not None:
         return found[0]  # type: ignore[no-any-return]
     begin = time.perf_counter()
-    result = function(*inputs)
+    result = function(*inputs, *given)
     _store(path, key, result, time.perf_counter() - begin)
     return result
 
