@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ LEVEL = 0.9
 """Coverage that the sets are made for."""
 
 
-def threshold(logits: FloatArray, targets: NDArray[np.generic], problem: Problem, level: float = LEVEL) -> float | None:
+def threshold(logits: FloatArray, targets: NDArray[Any], problem: Problem, level: float = LEVEL) -> float | None:
     """What a label's probability must reach to be in the set; for regression half the width of the interval.
 
     Split conformal prediction with the score 1 - p(label) (Sadinle, Lei and Wasserman 2019), or the absolute
@@ -45,7 +47,7 @@ def members(chances: FloatArray, least: float) -> NDArray[np.bool_]:
 
 
 def covered(
-    logits: FloatArray, targets: NDArray[np.generic], problem: Problem, least: float
+    logits: FloatArray, targets: NDArray[Any], problem: Problem, least: float
 ) -> tuple[NDArray[np.bool_], float]:
     """Which targets ``(N,)`` are in their sets, and the mean size: labels in a set, or width of an interval."""
     if problem == "regression":

@@ -30,8 +30,10 @@ __all__ = [
     "decode",
     "encode",
     "fingerprint",
+    "plain",
     "read_step",
     "remember",
+    "sha256_array",
     "sha256_file",
     "write_atomic",
     "write_json",
@@ -106,6 +108,26 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_array(array: np.ndarray) -> str:
+    """First 16 hex digits of the SHA-256 of an array's kind, shape and values: enough to see that they changed."""
+    sha = hashlib.sha256(str((array.dtype.str, array.shape)).encode())
+    sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()[:16]
+
+
+def plain(value: Any) -> Any:
+    """Strict JSON of records and arrays, for readers other than `decode`: what is not finite becomes null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:

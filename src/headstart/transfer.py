@@ -1,4 +1,4 @@
-"""The job, top to bottom: read, split, rank, adapt, choose, prove, ship, report.
+"""The job, top to bottom: read, split, rank, initialize, adapt, choose, prove, ship, report.
 
 Everything else in the package is a room off this corridor.
 """
@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headstart import adapt, data, protocol, ranking, report, runtime, ship, sources
+from headstart import adapt, data, initialization, ranking, report, runtime, ship, sources
 from headstart import prove as evidence
+from headstart.backbones.source import Source
 from headstart.config import FitConfig, resolve
 from headstart.errors import unknown_name
 from headstart.evaluate import valid_metrics
@@ -63,8 +65,8 @@ def fit(
 
         # 2. Split: the test rows are opened by the proof only.
         split = run.step("split", data.split, dataset, config.seed, config.test_share)
-        how = protocol.plan(dataset, split, config.proof, config.budget)
-        for sentence in protocol.announce(task, split, how):
+        how = evidence.plan(dataset, split, config.proof, config.budget)
+        for sentence in evidence.announce(task, split, how):
             tell.say(sentence)
 
         # 3. Rank: the source is picked by frozen embeddings of train rows.
@@ -74,20 +76,23 @@ def fit(
         ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder,))
         source = next(one for one in found if one.name == ranked.chosen)
 
-        # 4. Adapt: the arms, simplest first; 5. choose: the simplest that validation finds as good as any.
+        # 4. Initialize: the source's weights are where the target starts; each tensor is accounted for.
+        ledger = run.step("initialize", initialization.begin, task, source, given=(remember,))
+
+        # 5. Adapt: the arms, simplest first; 6. choose: the simplest that validation finds as good as any.
         arms = run.step("adapt", adapt.adapt, task, table, split, source, methods, config.seed, given=(embedder,))
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))
 
-        # 6. Prove: all arms and what they have to beat on the test rows, once.
+        # 7. Prove: all arms and what they have to beat on the test rows, once.
         opened = evidence.Given(partial(adapt.test_logits, table, source, embedder), embedder, remember)
         told = (task, table, split, how, _ranked(found, ranked), arms, arm.name, config.seed)
         receipt = run.step("prove", evidence.prove, *told, given=(opened,))
 
-        # 7. Ship, 8. report.
+        # 8. Ship, 9. report.
         tuned = source.tuned(arm.tensors)
         precision = embedder.precision(tuned, table, split.train)
         bundle = run.folder / "bundle"
-        shipped = (task, tuned, arm, precision, receipt, dataset.excluded, _name(examples))
+        shipped = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, _name(examples))
         run.step("ship", ship.ship, *shipped, given=(bundle, embedder), made=(bundle / "manifest.json",))
         run.describe(seconds=run.spent)
         page = report.write(run.folder)

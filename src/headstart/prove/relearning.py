@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from headstart import resampling, stats
+from headstart import stats
 from headstart.backbones.source import Source
 from headstart.evaluate import METRICS
 from headstart.features import Embedder
 from headstart.heads import applicable
-from headstart.learning import learning, measured_curve, single_point
-from headstart.measure import LEVEL
+from headstart.prove import resampling
+from headstart.prove.learning import learning, measured_curve, single_point
+from headstart.prove.measure import LEVEL
 from headstart.types import Examples, Gain, Learning, Predictions, Split, Task
 
 __all__ = ["CLASSICAL", "Frozen", "curves", "folds"]

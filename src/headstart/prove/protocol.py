@@ -18,7 +18,7 @@ CONVINCING = 0.10
 FOLDS = 5
 SMALL = 300
 """Labelled rows up to which cross-validation is repeated `OFTEN`; beyond, `SELDOM`: a repetition then adds little."""
-OFTEN, SELDOM = 5, 2
+OFTEN, SELDOM = 3, 2
 TITLES = {"macro_f1": "macro F1", "micro_f1": "micro F1", "ece": "ECE", "mae": "MAE", "rmse": "RMSE", "r2": "R2"}
 
 
@@ -95,5 +95,7 @@ def _cost(how: Plan) -> str:
     if how.proof == "quick":
         return "The proof is quick: frozen arms and the classical baseline only, no model trained from scratch."
     if how.budget is not None:
-        return f"The proof may take up to {2 * how.budget:,.0f} s more than the budget: the same model from scratch first."
+        return (
+            f"The proof may take up to {2 * how.budget:,.0f} s more than the budget: the same model from scratch first."
+        )
     return "The proof trains the same model from scratch for at least as long as all transfer arms together."

@@ -9,8 +9,8 @@ import numpy as np
 
 from headstart import curves, evaluate, stats
 from headstart.evaluate import METRICS
-from headstart.protocol import title
-from headstart.resampling import Draw, Learner, predicted
+from headstart.prove.protocol import title
+from headstart.prove.resampling import Draw, Learner, predicted
 from headstart.types import Curve, Examples, FloatArray, LabelsSaved, Learning, MoreLabels, Task
 
 __all__ = ["learning", "measured_curve", "single_point"]

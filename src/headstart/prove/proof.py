@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from headstart import protocol, relearning, verdict
 from headstart.backbones.source import Source
 from headstart.errors import unknown_name
 from headstart.features import Embedder
-from headstart.measure import Measure, adjusted, baseline, calibrated, conformed
-from headstart.protocol import Plan
+from headstart.prove import protocol, relearning, verdict
+from headstart.prove.measure import Measure, adjusted, baseline, calibrated, conformed
+from headstart.prove.protocol import Plan
 from headstart.types import Arm, Examples, FloatArray, Gain, IndexArray, Learning, Receipt, Split, Task
 
 __all__ = ["Given", "prove"]
@@ -64,7 +64,7 @@ def prove(
         task: What was learned, and the metric that the verdict rests on.
         examples: The table.
         split: Baselines learn from ``train`` alone.
-        how: What is measured, see `headstart.protocol.plan`.
+        how: What is measured, see `headstart.prove.protocol.plan`.
         sources: The candidates, as the ranking had them.
         arms: The trained arms.
         chosen: Name of the arm that ships.
@@ -91,7 +91,7 @@ def prove(
     if gains and how.folds:
         times = (how.folds, how.repeats)
         crossed = given.remember("folds", relearning.folds, *decided, times, tuple(sources), given=(given.embedder,))
-        gains = (*gains, crossed) if shipped.tensors else (crossed, *gains)
+        gains = (*gains, crossed) if shipped.tensors else (crossed, *gains[1:])
     gains = adjusted(gains)
     return Receipt(
         verdict=verdict.call(gains[0] if gains else None),
@@ -122,11 +122,11 @@ def _learning(
     given: Given,
 ) -> Learning | None:
     """Learning curves of the shipped arm where it is frozen, else of another that is; None where all were tuned."""
-    still = [arm for arm in (shipped, *arms) if not arm.tensors]
+    by_name = {source.name: source for source in sources}
+    still = [arm for arm in (shipped, *arms) if not arm.tensors and arm.source in by_name]
     if not still:
         return None
-    what = relearning.Frozen(still[0].name, still[0].layer, still[0].head.kind)
-    source = next(source for source in sources if source.name == still[0].source)
+    what, source = relearning.Frozen(still[0].name, still[0].layer, still[0].head.kind), by_name[still[0].source]
     found: Learning = given.remember("curves", relearning.curves, *decided, source, what, None, given=(given.embedder,))
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.protocol import title
+from headstart.prove.protocol import title
 from headstart.types import Gain
 
 __all__ = ["SCRATCH", "call", "sentence"]
