@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headstart.errors import BundleRefused
 from headstart.runtime import calm_threads
 from headstart.store import fingerprint
-from headstart.types import InputSpec, SourceCard
+from headstart.types import InputSpec, SourceCard, SourceHead
 
 if TYPE_CHECKING:
     from headstart.backbones.base import Backbone
@@ -36,6 +36,8 @@ class Source:
     """
     assets: Callable[[], Mapping[str, bytes]] = field(default=dict, repr=False, compare=False)
     """Reads further files of the source: ``tokenizer.json``."""
+    head: Callable[[], SourceHead | None] = field(default=lambda: None, repr=False, compare=False)
+    """Reads the classifier the source was trained with; None where it has none that is linear in the embedding."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -56,7 +58,7 @@ class Source:
         if not tensors:
             return self
         card = replace(self.card, weights_sha256=fingerprint(self.card.weights_sha256, tensors))
-        return replace(self, card=card, tensors=lambda: {**self.tensors(), **tensors})
+        return replace(self, card=card, tensors=lambda: {**self.tensors(), **tensors}, head=lambda: None)
 
     def from_scratch(self, seed: int) -> Source:
         """The same architecture and preprocessing with the random weights of this seed: the scratch twin's start."""
@@ -73,7 +75,7 @@ class Source:
 
         sha256 = fingerprint("from scratch", seed, self.card.architecture)
         card = replace(self.card, name=f"{self.name} from scratch", trained_on="nothing", weights_sha256=sha256)
-        return replace(self, card=replace(card, prior=None, prior_name=""), tensors=untrained)
+        return replace(self, card=replace(card, prior=None, prior_name=""), tensors=untrained, head=lambda: None)
 
     def backbone(self) -> Backbone:
         """The backbone with the source's weights, in evaluation mode.
@@ -94,6 +96,7 @@ class Source:
             self.name,
         )
         backbone.model.load_state_dict(tensors, strict=True)
+        backbone.source_head = self.head
         return backbone.eval()
 
 
