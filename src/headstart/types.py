@@ -162,6 +162,8 @@ class InputSpec:
     """Longest token sequence; what is longer is truncated."""
     special_tokens: bool = True
     """Whether the tokenizer adds the source's begin and end tokens."""
+    prompt: str = ""
+    """Put before every text, where the source was trained with such a prompt."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> InputSpec:
@@ -194,6 +196,8 @@ class SourceCard:
     """What ``prior`` measures: ``ImageNet-1k top-1``."""
     architecture: Mapping[str, Any] = field(default_factory=dict)
     """What `headstart.backbones.build` takes: family and settings, plain JSON."""
+    revision: str = ""
+    """Commit of the repository the source was read from; empty where it has none."""
 
 
 @dataclass(frozen=True)

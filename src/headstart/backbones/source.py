@@ -36,6 +36,8 @@ class Source:
     """
     assets: Callable[[], Mapping[str, bytes]] = field(default=dict, repr=False, compare=False)
     """Reads further files of the source: ``tokenizer.json``."""
+    unused: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Tensors of the source's files that no part of the backbone takes, such as a head -> the rule that says so."""
     head: Callable[[], SourceHead | None] = field(default=lambda: None, repr=False, compare=False)
     """Reads the classifier the source was trained with; None where it has none that is linear in the embedding."""
 
@@ -88,13 +90,11 @@ class Source:
 
         from headstart.backbones import build
 
-        backbone = build(self.card.architecture)
         tensors = {name: torch.from_numpy(array.copy()) for name, array in self.tensors().items()}
-        account(
-            {k: v.shape for k, v in backbone.model.state_dict().items()},
-            {k: v.shape for k, v in tensors.items()},
-            self.name,
-        )
+        with torch.device("meta"):  # shapes only: what is refused never takes memory
+            shapes = {name: tensor.shape for name, tensor in build(self.card.architecture).model.state_dict().items()}
+        account(shapes, {name: tensor.shape for name, tensor in tensors.items()}, self.name)
+        backbone = build(self.card.architecture)
         backbone.model.load_state_dict(tensors, strict=True)
         backbone.source_head = self.head
         return backbone.eval()

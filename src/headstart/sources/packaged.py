@@ -34,7 +34,7 @@ class PackagedSources:
     forms = ()
 
     def claims(self, name: str) -> bool:
-        """None: every source of the table is listed."""
+        """The names of the table, all of them listed."""
         return name in _table()
 
     def offers(self) -> Iterator[Offer]:
@@ -55,7 +55,8 @@ class PackagedSources:
         if folder is None:
             raise BundleRefused(f"the package {facts['package']} is not installed")
         assets = partial(_assets, folder, facts) if "tokenizer" in facts else dict
-        return Source(_card(name, facts), partial(_tensors, folder, facts), assets, partial(_head, folder, facts))
+        tensors, head = partial(_tensors, folder, facts), partial(_head, folder, facts)
+        return Source(_card(name, facts), tensors, assets, unused=_unused(facts), head=head)
 
 
 @cache
@@ -101,10 +102,16 @@ def _assets(folder: Path, facts: Mapping[str, Any]) -> dict[str, bytes]:
     return {"tokenizer.json": _checked(folder / facts["tokenizer"], facts["tokenizer_sha256"]).read_bytes()}
 
 
+def _unused(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Tensors of the file that the backbone does not take -> why."""
+    other = dict.fromkeys(facts.get("unused", ()), "no part of the embedding")
+    return {**other, **dict.fromkeys(facts.get("head", {}).values(), "the source's own head")}
+
+
 def _tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Backbone tensors by the names of the architecture, float32, without the source's own head."""
-    left_out = {*facts.get("unused", ()), *facts.get("head", {}).values()}
-    return {name: array.astype(np.float32) for name, array in _read(folder, facts).items() if name not in left_out}
+    """Backbone tensors by the names of the architecture, float32."""
+    unused = _unused(facts)
+    return {name: array.astype(np.float32) for name, array in _read(folder, facts).items() if name not in unused}
 
 
 def _head(folder: Path, facts: Mapping[str, Any]) -> SourceHead | None:
