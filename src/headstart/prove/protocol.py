@@ -51,7 +51,7 @@ def announce(task: Task, split: Split, how: Plan) -> tuple[str, ...]:
     said = [_held_out(task, split)]
     if how.folds:
         said.append(_crossed(task, split, how))
-    return (*said, _cost(how))
+    return (*said, _cost(how)) if how.proof == "quick" else tuple(said)
 
 
 def detectable(task: Task, split: Split, how: Plan) -> float | None:
