@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from headstart.outcome import Fit, Listener
-    from headstart.types import Ranking
+    from headstart.types import Ranking, Receipt
 
 __all__ = [
     "Progress",
@@ -204,6 +204,8 @@ def show_fit(result: Fit, name: str = "") -> None:
         page.line()
         show_ranking(result.ranking)
     page.line()
+    for sentence in worth(receipt):
+        page.line(sentence)
     for note in receipt.notes:
         page.line(f"note: {note}")
     if result.excluded:
@@ -213,6 +215,20 @@ def show_fit(result: Fit, name: str = "") -> None:
     page.line()
     for what, path in (("bundle", result.bundle), ("report", result.report)):
         page.raw(f"{what:<6}  {path}")
+
+
+def worth(receipt: Receipt) -> list[str]:
+    """What labels are worth, and when not to answer, as sentences."""
+    found = receipt.learning
+    said = [part.sentence for part in (found.saved, found.more) if part is not None] if found else []
+    sets = receipt.conformal
+    if sets is not None and sets.coverage is not None:
+        what = "sets of labels" if sets.threshold <= 1 and receipt.calibration else "intervals"
+        said.append(
+            f"Predictions come with {what} made to hold the truth in {sets.level:.0%} of the cases: on the test rows "
+            f"they held it in {sets.coverage:.0%} ({sets.low:.0%} to {sets.high:.0%}), mean size {sets.size:.3g}."
+        )
+    return said
 
 
 def show_ranking(ranking: Ranking) -> None:
@@ -305,8 +321,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield name, ", ".join(map(str, value))
 
 
-def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Sources with their facts; then what the unusable ones need."""
+def show_sources(rows: Sequence[Mapping[str, Any]], forms: Sequence[tuple[str, str]]) -> None:
+    """Sources with their facts, what the unusable ones need, and how the unlisted ones are named."""
     page = _Page()
     facts = [
         [row["name"], row["modality"], f"{row['parameters'] / 1e6:.1f} M", row["licence"], row["trained_on"]]
@@ -316,6 +332,8 @@ def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if row["missing"]:
             page.line(f"not usable here: {row['name']}: {row['missing']}")
+    if forms:
+        page.table(["further names", "what they name"], [list(form) for form in forms])
 
 
 def show_doctor(findings: Mapping[str, Any]) -> None:
