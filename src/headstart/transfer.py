@@ -1,4 +1,4 @@
-"""The job, top to bottom: read, split, rank, adapt, choose, prove, ship, report.
+"""The job, top to bottom: read, split, rank, initialize, adapt, choose, prove, ship, report.
 
 Everything else in the package is a room off this corridor.
 """
@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from headstart import adapt, data, ranking, report, runtime, ship, sources
+from headstart import adapt, data, initialization, ranking, report, runtime, ship, sources
 from headstart import prove as evidence
 from headstart.config import FitConfig, resolve
 from headstart.errors import unknown_name
@@ -72,21 +72,24 @@ def fit(
         ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder,))
         source = next(one for one in found if one.name == ranked.chosen)
 
-        # 4. Adapt: the arms, simplest first; 5. choose: the simplest that validation finds as good as any.
+        # 4. Initialize: the source's weights are where the target starts; each tensor is accounted for.
+        ledger = run.step("initialize", initialization.begin, task, source, given=(remember,))
+
+        # 5. Adapt: the arms, simplest first; 6. choose: the simplest that validation finds as good as any.
         arms = run.step("adapt", adapt.adapt, task, table, split, source, methods, config.seed, given=(embedder,))
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))
 
-        # 6. Prove: all arms and the classical baseline on the test rows, once.
+        # 7. Prove: all arms and the classical baseline on the test rows, once.
         logits = partial(adapt.test_logits, table, source, embedder)
         receipt = run.step(
             "prove", evidence.prove, task, table, split, arms, arm.name, config.seed, given=(logits, remember)
         )
 
-        # 7. Ship, 8. report.
+        # 8. Ship, 9. report.
         tuned = source.tuned(arm.tensors)
         precision = embedder.precision(tuned, table, split.train)
         bundle = run.folder / "bundle"
-        told = (task, tuned, arm, precision, receipt, dataset.excluded, _name(examples))
+        told = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, _name(examples))
         run.step("ship", ship.ship, *told, given=(bundle, embedder), made=(bundle / "manifest.json",))
         run.describe(seconds=run.spent)
         page = report.write(run.folder)

@@ -16,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.ledger import Ledger, LedgerRow
+
 __all__ = [
     "Arm",
     "ArmResult",
@@ -438,27 +440,3 @@ class Receipt:
     learning: Learning | None = None
     calibration: Calibration | None = None
     conformal: Conformal | None = None
-
-
-@dataclass(frozen=True)
-class LedgerRow:
-    """What happened to one tensor of the target, or to one unused tensor of the source."""
-
-    tensor: str
-    status: Literal["copied", "reshaped", "fresh", "unused"]
-    shape: tuple[int, ...]
-    rule: str
-
-
-@dataclass(frozen=True)
-class Ledger:
-    """Where every weight of the target came from."""
-
-    rows: tuple[LedgerRow, ...]
-
-    def share(self, status: str) -> float:
-        """Share of the target's parameters with this status, in [0, 1]."""
-        sizes = {
-            s: sum(int(np.prod(r.shape)) for r in self.rows if r.status == s) for s in ("copied", "reshaped", "fresh")
-        }
-        return sizes.get(status, 0) / max(1, sum(sizes.values()))
