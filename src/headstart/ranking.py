@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from headstart.backbones.source import Source
 from headstart.calibration import standard_error
-from headstart.errors import HeadstartError, ResourceError, UsageError, unknown_name
+from headstart.errors import HeadstartError, UsageError, unknown_name
 from headstart.features import Embedder
 from headstart.scores import SCORES, defined, ridge_loo
-from headstart.scores.fused import fuse, noise, rank_intervals
+from headstart.scores.fused import ALIKE, fuse, noise, rank_intervals
 from headstart.types import Examples, FloatArray, IndexArray, RankedSource, Ranking, Split, Task
 
-__all__ = ["ROWS", "check_order", "rank", "stages", "subsample"]
+__all__ = ["ROWS", "check_order", "rank", "showable", "stages", "subsample"]
 
 RACE = (200, 500)
 """Train rows of the first subsamples."""
@@ -75,8 +75,8 @@ def rank(
     sources: Sequence[Source],
     seed: int,
     budget: float | None,
+    order: str,
     embedder: Embedder,
-    order: str = "fused",
     shown: Sequence[str] = (),
 ) -> Ranking:
     """Sources by how well their frozen embeddings suit the task; train rows only, nothing is trained.
@@ -92,8 +92,8 @@ def rank(
         seed: Decides the subsamples.
         budget: Seconds for ranking and adapting; once a tenth of it is used, neither a further source nor a
             further subsample is begun. None: no bound.
-        embedder: Keeps the embeddings, so that the winner's are not computed again.
         order: What orders the table: ``fused``, ``prior``, or a score of `headstart.scores.SCORES`.
+        embedder: Keeps the embeddings, so that the winner's are not computed again.
         shown: Further scores to compute.
 
     Raises:
@@ -108,23 +108,33 @@ def rank(
     positions = subsample(task, examples.targets[split.train], seed)
     wanted = tuple(dict.fromkeys([*shown, *(() if order in ("fused", "prior") else (order,))]))
     racing, size = list(runners), 0
-    for stage, wider in enumerate(stages(len(positions)) if len(runners) > 1 else (min(RACE[-1], len(positions)),)):
-        if stage and (len(racing) < 2 or time.perf_counter() > deadline):
-            break
-        size = wider
+    sizes = stages(len(positions), len(runners))
+    for stage, size in enumerate(sizes):
         sample = _sample(task, examples, split, np.sort(positions[:size]))
         for runner in racing:
             if time.perf_counter() > deadline and not stage and any(other.running for other in runners):
                 reason = f"not tried: a tenth of the budget of {budget:.0f} s was used by smaller sources"
                 runner.row = replace(runner.row, error=reason)
             else:
-                _measure(runner, sample, embedder, wanted, stage)
-        racing = _survivors([runner for runner in racing if runner.row.error is None], seed)
+                _measure(runner, sample, embedder, stage)
+        racing = [runner for runner in racing if runner.row.error is None]
+        ahead = _fuse(racing, seed)
+        if size == sizes[-1] or time.perf_counter() > deadline:
+            break
+        racing = ahead
+        if len(racing) < 2:
+            break
     if not racing:
-        raise UsageError(
-            "no source could be used: " + "; ".join(f"{one.source.name}: {one.row.error}" for one in runners)
-        )
+        reasons = "; ".join(f"{runner.source.name}: {runner.row.error}" for runner in runners)
+        raise UsageError(f"no source could be used: {reasons}")
+    for runner in runners:
+        _add_scores(runner, _sample(task, examples, split, np.sort(positions[: runner.row.rows])), embedder, wanted)
     return _table(runners, racing, order, size)
+
+
+def showable(task: Task, experimental: bool = False) -> tuple[str, ...]:
+    """Scores that a table for this task can show, where a source allows them."""
+    return defined(task.problem, source_head=True, experimental=experimental)
 
 
 def check_order(order: str, task: Task) -> None:
@@ -133,17 +143,19 @@ def check_order(order: str, task: Task) -> None:
     Raises:
         UsageError: With the valid names.
     """
-    valid = ("fused", "prior", *defined(task.problem, source_head=True, experimental=True))
+    valid = ("fused", "prior", *showable(task, experimental=True))
     if order not in valid:
         raise unknown_name(f"score for {task.problem}", order, valid)
 
 
-def stages(rows: int) -> tuple[int, ...]:
-    """Sizes of the subsamples of so many train rows: 200, 500, then all up to a thousand.
+def stages(rows: int, sources: int) -> tuple[int, ...]:
+    """Sizes of the subsamples of so many train rows: 200, 500, then all up to a thousand; one source needs no race.
 
-    >>> stages(300), stages(520), stages(5000)
-    ((200, 300), (200, 520), (200, 500, 1000))
+    >>> stages(300, 2), stages(520, 2), stages(5000, 2), stages(5000, 1)
+    ((200, 300), (200, 520), (200, 500, 1000), (500,))
     """
+    if sources == 1:
+        return (min(rows, RACE[-1]),)
     last = min(rows, ROWS)
     return (*(size for size in RACE if 1.25 * size < last), last)
 
@@ -154,7 +166,7 @@ def _sample(task: Task, examples: Examples, split: Split, positions: IndexArray)
     return _Sample(task, examples, rows, split.folds[positions] if repeated else None)
 
 
-def _measure(runner: _Runner, sample: _Sample, embedder: Embedder, wanted: Iterable[str], stage: int) -> None:
+def _measure(runner: _Runner, sample: _Sample, embedder: Embedder, stage: int) -> None:
     """Scores a source on a subsample by the layer with the lowest loss; what goes wrong is noted in its row."""
     begin, problem = time.perf_counter(), sample.task.problem
     try:
@@ -166,22 +178,30 @@ def _measure(runner: _Runner, sample: _Sample, embedder: Embedder, wanted: Itera
         scores = {"ridge_loo": -float(losses[best].mean())}
         if len(layers) > 1:
             scores |= {f"ridge_loo {layer}": -float(values.mean()) for layer, values in losses.items()}
-        for name in dict.fromkeys(["logme", *wanted]):
-            if name != "ridge_loo" and not SCORES[name].source_head:
-                scores[name] = SCORES[name](layers[best], sample.targets, problem)
+        scores["logme"] = SCORES["logme"](layers[best], sample.targets, problem)
         if runner.source.card.prior is not None:
             scores["prior"] = runner.source.card.prior
         runner.losses, runner.stage = losses[best], stage
-        found = {"layer": best, "rows": len(sample.rows), "scores": scores}
-        error = standard_error(losses[best])
-        runner.row = replace(runner.row, score=scores["ridge_loo"], standard_error=error, **found)
+        found = replace(runner.row, layer=best, rows=len(sample.rows), scores=scores)
+        runner.row = replace(found, score=scores["ridge_loo"], standard_error=standard_error(losses[best]))
     except HeadstartError as error:
         runner.row = replace(runner.row, score=None, standard_error=None, error=str(error))
     runner.row = replace(runner.row, seconds=runner.row.seconds + time.perf_counter() - begin)
 
 
-def _survivors(racing: Sequence[_Runner], seed: int) -> list[_Runner]:
-    """Fuses the scores of the sources of one subsample; those that stay in the race."""
+def _add_scores(runner: _Runner, sample: _Sample, embedder: Embedder, wanted: Iterable[str]) -> None:
+    """Further scores of a source on the last subsample it was measured on; those it does not allow are left out."""
+    names = [name for name in wanted if name not in runner.row.scores and not SCORES[name].source_head]
+    if not runner.running or not names:
+        return
+    begin, problem = time.perf_counter(), sample.task.problem
+    values = embedder.embed(runner.source, sample.examples, sample.rows)[runner.row.layer]
+    scores = {**runner.row.scores, **{name: SCORES[name](values, sample.targets, problem) for name in names}}
+    runner.row = replace(runner.row, scores=scores, seconds=runner.row.seconds + time.perf_counter() - begin)
+
+
+def _fuse(racing: Sequence[_Runner], seed: int) -> list[_Runner]:
+    """Fuses the scores of the sources of one subsample, and gives those that may go on to a larger one."""
     if not racing:
         return []
     losses = np.stack([runner.losses for runner in racing])
@@ -193,7 +213,13 @@ def _survivors(racing: Sequence[_Runner], seed: int) -> list[_Runner]:
         scores = {**runner.row.scores, "fused": float(fused[at])}
         runner.row = replace(runner.row, scores=scores, rank_low=int(low[at]), rank_high=int(high[at]))
     best = losses[losses.mean(1).argmin()]
-    return [one for one in racing if (gap := one.losses - best).mean() <= BEHIND * standard_error(gap)]
+    return [one for one in racing if _near(one.losses, best, BEHIND)]
+
+
+def _near(losses: FloatArray, best: FloatArray, errors: float) -> bool:
+    """Whether paired losses ``(N,)`` are higher than the best ones by at most so many standard errors."""
+    gap = losses - best
+    return bool(gap.mean() <= max(errors * standard_error(gap), ALIKE))
 
 
 def _priors(racing: Sequence[_Runner]) -> FloatArray:
@@ -215,8 +241,7 @@ def _table(runners: Sequence[_Runner], racing: Sequence[_Runner], order: str, si
 
     lined = sorted(runners, key=place)
     best = lined[0]
-    tied = [one for one in racing if (gap := one.losses - best.losses).mean() <= standard_error(gap)]
-    tied = [best, *(one for one in tied if one is not best)]
+    tied = [one for one in racing if one is best or _near(one.losses, best.losses, 1)]
     chosen = min(tied, key=lambda one: one.source.card.parameters)
     names = {runner.source.name for runner in tied}
     rows = [

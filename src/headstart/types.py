@@ -201,7 +201,7 @@ class RankedSource:
 
     source: str
     score: float | None
-    """Minus the leave-one-out loss, in nats or units of the variance; higher is better. None where the source failed."""
+    """Minus the leave-one-out loss, in nats or in units of the variance; None where the source failed."""
     standard_error: float | None
     scores: Mapping[str, float] = field(default_factory=dict)
     """Every score that was computed, by name, on the same ``rows``."""

@@ -7,8 +7,10 @@ import numpy as np
 from headstart.calibration import standard_error
 from headstart.types import FloatArray, IndexArray
 
-__all__ = ["fuse", "noise", "rank_intervals", "standing"]
+__all__ = ["ALIKE", "fuse", "noise", "rank_intervals", "standing"]
 
+ALIKE = 1e-3
+"""Losses that differ by less (nats, or shares of the variance) are alike, however sure the difference is."""
 POINT = 0.01
 """Priors (published accuracies) that differ by less say nothing about which source is better."""
 
@@ -24,10 +26,10 @@ def fuse(loo: FloatArray, logme: FloatArray, priors: FloatArray, error: float) -
         loo: (..., S) leave-one-out scores of S sources; leading axes are draws of rows.
         logme: (S,).
         priors: (S,), NaN where none is known.
-        error: Standard error of a difference between two of ``loo``, see `noise`.
+        error: Standard error of a difference between two of ``loo``, see `noise`; at least `ALIKE` counts.
     """
-    spread = float(np.std(loo, axis=-1).mean())
-    clarity = min(1.0, spread / error) if error > 0 else 1.0
+    error = max(error, ALIKE)
+    clarity = min(1.0, float(np.std(loo, axis=-1).mean()) / error)
     return standing(loo, error) + clarity * standing(logme) + standing(priors, POINT)
 
 
@@ -61,7 +63,9 @@ def rank_intervals(
     draws: int = 1000,
     level: float = 0.9,
 ) -> tuple[IndexArray, IndexArray]:
-    """Lowest and highest rank ``(S,)`` by the fused score, 1 the best, when rows are drawn again (percentile bootstrap).
+    """Lowest and highest rank ``(S,)`` by the fused score, 1 the best, when rows are drawn again.
+
+    A percentile bootstrap.
 
     LogME and priors stay as they are: only the leave-one-out part knows what each row adds to it.
 
