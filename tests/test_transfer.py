@@ -230,6 +230,6 @@ def test_run_folders_hold_no_pickle(topics_csv, tmp_path):
 
 def test_names_of_runs_come_from_the_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert transfer._name("a b/ü&x.csv") == "ü-x"
-    assert transfer._name(Path("photos/")) == "photos"
-    assert transfer._name(([], [])) == "examples"
+    assert transfer.name_of("a b/ü&x.csv") == "ü-x"
+    assert transfer.name_of(Path("photos/")) == "photos"
+    assert transfer.name_of(([], [])) == "examples"
