@@ -23,7 +23,7 @@ from headstart.errors import DataError, UsageError
 from headstart.exporters import bundle as bundles
 from headstart.store import fingerprint, read_step
 
-FAST = {"source": "wordllama"}
+FAST = {"source": "wordllama", "proof": "off"}
 
 
 def weights(run: Path) -> str:

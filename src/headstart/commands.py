@@ -11,7 +11,7 @@ from headstart.errors import ResourceError, UsageError
 
 __all__ = ["Answer", "add_to"]
 
-SETTINGS = "source score method budget seed input label group split problem metric test_share"
+SETTINGS = "source score method budget seed input label group split problem metric test_share proof"
 
 
 class Answer(NamedTuple):
@@ -40,6 +40,7 @@ def _learn(commands: Any) -> None:
     fit.add_argument("data", nargs="?", metavar="DATA", help=what)
     fit.add_argument("--out", metavar="RUN", help="run folder (default: runs/NAME); finished steps in it are reused")
     _learning(fit)
+    fit.add_argument("--proof", metavar="HOW", help="full, quick (nothing trained from scratch) or off (default: full)")
     fit.add_argument("--method", metavar="NAME", help="how to adapt: auto, probe (default: auto)")
     fit.add_argument("--resume", action="store_true", help="go on with the run in --out, with its data and settings")
     fit.add_argument("--dry-run", action="store_true", help="say what would be done and what it would cost, and stop")

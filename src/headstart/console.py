@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from headstart.outcome import Fit, Listener
-    from headstart.types import RankedSource, Ranking
+    from headstart.types import RankedSource, Ranking, Receipt
 
 __all__ = [
     "Progress",
@@ -206,6 +206,8 @@ def show_fit(result: Fit, name: str = "") -> None:
         page.line()
         show_ranking(result.ranking)
     page.line()
+    for sentence in worth(receipt):
+        page.line(sentence)
     for note in receipt.notes:
         page.line(f"note: {note}")
     if result.excluded:
@@ -215,6 +217,20 @@ def show_fit(result: Fit, name: str = "") -> None:
     page.line()
     for what, path in (("bundle", result.bundle), ("report", result.report)):
         page.raw(f"{what:<6}  {path}")
+
+
+def worth(receipt: Receipt) -> list[str]:
+    """What labels are worth, and when not to answer, as sentences."""
+    found = receipt.learning
+    said = [part.sentence for part in (found.saved, found.more) if part is not None] if found else []
+    sets = receipt.conformal
+    if sets is not None and sets.coverage is not None:
+        what = "sets of labels" if sets.threshold <= 1 and receipt.calibration else "intervals"
+        said.append(
+            f"Predictions come with {what} made to hold the truth in {sets.level:.0%} of the cases: on the test rows "
+            f"they held it in {sets.coverage:.0%} ({sets.low:.0%} to {sets.high:.0%}), mean size {sets.size:.3g}."
+        )
+    return said
 
 
 def show_ranking(ranking: Ranking, plot: Path | None = None) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from headstart import adapt, data, initialization, ranking, report, runtime, ship, sources
 from headstart import prove as evidence
+from headstart.backbones.source import Source
 from headstart.config import FitConfig, resolve
 from headstart.errors import unknown_name
 from headstart.evaluate import valid_metrics
@@ -64,7 +66,9 @@ def fit(
 
         # 2. Split: the test rows are opened by the proof only.
         split = run.step("split", data.split, dataset, config.seed, config.test_share)
-        tell.say(evidence.announce(task, split))
+        how = evidence.plan(dataset, split, config.proof, config.budget)
+        for sentence in evidence.announce(task, split, how):
+            tell.say(sentence)
 
         # 3. Rank: the source is picked by frozen embeddings of train rows.
         found = [suited(source, table, split.train) for source in candidates]
@@ -80,18 +84,17 @@ def fit(
         arms = run.step("adapt", adapt.adapt, task, table, split, source, methods, config.seed, given=(embedder,))
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))
 
-        # 7. Prove: all arms and the classical baseline on the test rows, once.
-        logits = partial(adapt.test_logits, table, source, embedder)
-        receipt = run.step(
-            "prove", evidence.prove, task, table, split, arms, arm.name, config.seed, given=(logits, remember)
-        )
+        # 7. Prove: all arms and what they have to beat on the test rows, once.
+        opened = evidence.Given(partial(adapt.test_logits, table, source, embedder), embedder, remember)
+        told = (task, table, split, how, _ranked(found, ranked), arms, arm.name, config.seed)
+        receipt = run.step("prove", evidence.prove, *told, given=(opened,))
 
         # 8. Ship, 9. report.
         tuned = source.tuned(arm.tensors)
         precision = embedder.precision(tuned, table, split.train)
         bundle = run.folder / "bundle"
-        told = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, name_of(examples))
-        run.step("ship", ship.ship, *told, given=(bundle, embedder), made=(bundle / "manifest.json",))
+        shipped = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, name_of(examples))
+        run.step("ship", ship.ship, *shipped, given=(bundle, embedder), made=(bundle / "manifest.json",))
         run.describe(seconds=run.spent)
         page = report.write(run.folder)
         return Fit(run.folder, bundle, page, receipt, ranked, dataset.excluded, dataset.notes, dict(run.seconds))
@@ -146,6 +149,12 @@ def read_examples(examples: Any, config: FitConfig, tell: Listener) -> Dataset:
     for note in dataset.notes:
         tell.say(note)
     return dataset
+
+
+def _ranked(found: Sequence[Source], ranked: Ranking) -> tuple[Source, ...]:
+    """The sources that have a score."""
+    scored = {row.source for row in ranked.rows if row.score is not None}
+    return tuple(source for source in found if source.name in scored)
 
 
 def _describe(run: Run, examples: Any, config: FitConfig, tell: Listener) -> None:
