@@ -152,7 +152,7 @@ def test_a_pair_of_lists_is_data_too(tmp_path):
 
 def test_a_small_budget_ends_the_ranking_early_and_says_so(topics_csv, tmp_path):
     ranking = headstart.rank(topics_csv, budget=1e-6)
-    assert ranking.rows[-1].error == "not tried: half of the budget of 0 s was used by smaller sources"
+    assert ranking.rows[-1].error == "not tried: a tenth of the budget of 0 s was used by smaller sources"
     assert ranking.chosen == "wordllama"
 
 
@@ -230,6 +230,6 @@ def test_run_folders_hold_no_pickle(topics_csv, tmp_path):
 
 def test_names_of_runs_come_from_the_data(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert transfer._name("a b/ü&x.csv") == "ü-x"
-    assert transfer._name(Path("photos/")) == "photos"
-    assert transfer._name(([], [])) == "examples"
+    assert transfer.name_of("a b/ü&x.csv") == "ü-x"
+    assert transfer.name_of(Path("photos/")) == "photos"
+    assert transfer.name_of(([], [])) == "examples"
