@@ -59,9 +59,8 @@ def context() -> Context:
 
 
 def method_of(name: str, **changes: Any) -> Tuned:
-    made = METHODS[name]()
-    made.settings = replace(made.settings, **{"epochs": 1.0, "batch": 10, **changes})
-    return made
+    short = {"epochs": 1.0, "least_steps": 1, "batch": 10, **changes}
+    return METHODS[name](replace(METHODS[name].defaults("text"), **short))  # type: ignore[no-any-return]
 
 
 class Watched:

@@ -22,6 +22,7 @@ METHODS = Registry(
     {
         "probe": "headstart.methods.probe:Probe",
         "lpft": "headstart.methods.lpft:LPFT",
+        "contrastive": "headstart.methods.contrastive:Contrastive",
         "full": "headstart.methods.full:Full",
         "scratch": "headstart.methods.scratch:Scratch",
     },

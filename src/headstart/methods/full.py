@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from headstart.recipe import Recipe
 from headstart.tuning import Tuned
+from headstart.types import Modality
 
 __all__ = ["Full"]
 
@@ -11,3 +13,8 @@ class Full(Tuned):
     """Every parameter trains from the source's weights, under a random head (Yosinski et al. 2014)."""
 
     name = "full"
+
+    @classmethod
+    def defaults(cls, modality: Modality) -> Recipe:
+        """Texts need a lower rate."""
+        return Recipe(rate=2e-4) if modality == "image" else Recipe(rate=1e-4, epochs=6, least_steps=60)

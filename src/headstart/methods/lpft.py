@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
-from headstart.methods import METHODS, Context
 from headstart.recipe import Group, Recipe
-from headstart.tuning import Tuned, layered
+from headstart.tuning import Context, Tuned, from_probe, layered
+from headstart.types import Modality
 
 if TYPE_CHECKING:
     from headstart.backbones.base import TargetModel
@@ -32,17 +30,17 @@ class LPFT(Tuned):
     """
 
     name = "lpft"
-    settings: Settings = Settings()
     mixes = True
+    settings: Settings
+
+    @classmethod
+    def defaults(cls, modality: Modality) -> Settings:
+        """Texts need a lower rate, and a minimum of steps where labels are few."""
+        return Settings() if modality == "image" else Settings(rate=1e-4, epochs=5, least_steps=60)
 
     def prepare(self, model: TargetModel, context: Context) -> TargetModel:
         """Gives the model the probe's layer and its calibrated head."""
-        probe = METHODS["probe"]().run(context)
-        model.layer = probe.layer
-        center, scale = context.target_moments
-        with torch.no_grad():
-            model.head.weight.copy_(torch.from_numpy(probe.head.weight / (probe.head.temperature * scale)))
-            model.head.bias.copy_(torch.from_numpy((probe.head.bias - center) / (probe.head.temperature * scale)))
+        from_probe(model, context)
         return model
 
     def parameter_groups(self, model: TargetModel) -> list[Group]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from headstart.recipe import Recipe
 from headstart.tuning import Context, Tuned
+from headstart.types import Modality
 
 if TYPE_CHECKING:
     from headstart.backbones.base import TargetModel
@@ -20,7 +21,12 @@ class Scratch(Tuned):
     """
 
     name = "scratch"
-    settings = Recipe(rate=1e-3, decay=0.05, epochs=100, patience=100, looks=10, average=0, freeze_statistics=False)
+
+    @classmethod
+    def defaults(cls, modality: Modality) -> Recipe:
+        """Long and with statistics of its own; nothing of a source is there to be kept."""
+        rate = 1e-3 if modality == "image" else 5e-4
+        return Recipe(rate=rate, decay=0.05, epochs=100, patience=100, looks=10, average=0, freeze_statistics=False)
 
     def prepare(self, model: TargetModel, context: Context) -> TargetModel:
         """Forgets the source's weights."""
