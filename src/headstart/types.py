@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 __all__ = [
     "Arm",
     "ArmResult",
+    "Audit",
     "Dataset",
     "Examples",
     "Exclusion",
+    "Finding",
     "FloatArray",
     "Gain",
     "IndexArray",
@@ -37,6 +39,7 @@ __all__ = [
     "Receipt",
     "SourceCard",
     "Split",
+    "Suspect",
     "Task",
 ]
 
@@ -339,3 +342,53 @@ class Ledger:
             s: sum(int(np.prod(r.shape)) for r in self.rows if r.status == s) for s in ("copied", "reshaped", "fresh")
         }
         return sizes.get(status, 0) / max(1, sum(sizes.values()))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong with the data, or may be."""
+
+    kind: str
+    """What it is, in a few words: ``copies across splits``."""
+    severity: Literal["serious", "look", "note"]
+    """``serious``: results cannot be trusted before it is mended; ``look``: a person should look; ``note``: no harm."""
+    count: int
+    """Examples concerned."""
+    sentence: str
+    """What was found, and how bad it is."""
+    advice: str
+    """What to do."""
+    examples: tuple[tuple[str, ...], ...] = ()
+    """Names, the worst first, not all of them; those that belong together are in one entry."""
+    remarks: tuple[str, ...] = ()
+    """What is to be said of each entry of ``examples``; empty: nothing."""
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """An example whose label does not look like its content."""
+
+    id: str
+    given: str
+    likely: str
+    chance: float
+    """Probability of the given label by a probe that did not see the example; regression: of a gap so large."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What is wrong with the data; nothing of the run was decided by it."""
+
+    findings: tuple[Finding, ...]
+    """The worst first."""
+    examples: int
+    source: str
+    """The source whose embeddings were looked at."""
+    checked: tuple[str, ...]
+    """Kinds that were looked for."""
+    suspects: tuple[Suspect, ...] = ()
+    """The least likely labels first."""
+    leaking: tuple[str, ...] = ()
+    """Names of test rows that have a copy among the train or validation rows."""
+    without_leaking: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Arm -> metrics on the test rows that do not leak; empty where none leaks."""
