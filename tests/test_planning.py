@@ -128,5 +128,3 @@ def test_what_is_no_run_cannot_be_resumed(content: str | None, tmp_path: Path) -
 def test_resuming_needs_the_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--resume needs --out RUN"):
         resumed("x.csv", None, {})
-
-

@@ -37,6 +37,7 @@ DOING = {
     "read": "reading",
     "split": "splitting",
     "rank": "ranking sources",
+    "initialize": "initializing",
     "adapt": "adapting",
     "prove": "proving",
     "ship": "shipping",

@@ -17,7 +17,19 @@ from headstart.calibration import log_losses, temperature
 from headstart.errors import DataError
 from headstart.types import FloatArray, IndexArray, Problem
 
-__all__ = ["Factor", "Responses", "Selection", "blocks", "descend", "factorize", "penalties", "respond", "select"]
+__all__ = [
+    "Factor",
+    "Responses",
+    "Selection",
+    "blocks",
+    "check",
+    "descend",
+    "eigen",
+    "factorize",
+    "penalties",
+    "respond",
+    "select",
+]
 
 CHUNK = 8192
 
@@ -110,30 +122,40 @@ def blocks(folds: IndexArray) -> list[IndexArray]:
     return np.split(order, np.flatnonzero(np.diff(folds[order])) + 1)
 
 
-def factorize(embeddings: FloatArray) -> Factor:
-    """Factors embeddings ``(N, D)`` by one symmetric eigendecomposition of size min(N, D).
+def check(embeddings: FloatArray) -> None:
+    """Refuses embeddings ``(N, D)`` that nothing can be learned from.
 
     Raises:
         DataError: If there are no rows, or a value is not finite.
     """
-    rows, dim = embeddings.shape
+    rows = len(embeddings)
     if not rows:
         raise DataError("there are no examples to fit a head to. Give at least one labelled example.")
     if broken := np.flatnonzero(~np.isfinite(embeddings).all(1)).tolist():
         first = f"{len(broken)} of {rows} embeddings hold NaN or infinity, the first in row {broken[0]}"
         raise DataError(f"{first}. Leave these examples out.")
+
+
+def factorize(embeddings: FloatArray) -> Factor:
+    """Factors embeddings ``(N, D)`` by one symmetric eigendecomposition of size min(N, D).
+
+    Raises:
+        DataError: As `check`.
+    """
+    check(embeddings)
+    rows, dim = embeddings.shape
     mean = embeddings.mean(0, dtype=np.float64)
     scale = np.sqrt(sum(((part - mean) ** 2).sum(0) for part in _chunks(embeddings)) / rows) + 1e-5
     if rows < dim:
         standardised = (embeddings - mean) / scale
-        values, vectors = _eigen(standardised @ standardised.T)
+        values, vectors = eigen(standardised @ standardised.T)
         components = vectors * np.sqrt(values)
         return Factor(mean, scale, components, standardised.T @ (vectors / np.sqrt(values)), values)
     gram = np.zeros((dim, dim))
     for part in _chunks(embeddings):
         standardised = (part - mean) / scale
         gram += standardised.T @ standardised
-    values, basis = _eigen(gram)
+    values, basis = eigen(gram)
     components = np.concatenate([((part - mean) / scale) @ basis for part in _chunks(embeddings)])
     return Factor(mean, scale, components, basis, values)
 
@@ -143,8 +165,8 @@ def _chunks(embeddings: FloatArray) -> Iterator[FloatArray]:
     return (embeddings[first : first + CHUNK] for first in range(0, len(embeddings), CHUNK))
 
 
-def _eigen(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Eigenvalues and vectors above rounding noise: what lies below is direction without data."""
+def eigen(gram: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Eigenvalues, ascending, and vectors above rounding noise: what lies below is direction without data."""
     values, vectors = np.linalg.eigh(gram)
     real = values > values.max(initial=0) * len(values) * np.finfo(np.float64).eps
     return values[real], vectors[:, real]

@@ -15,12 +15,13 @@ from headstart import runtime
 from headstart.exporters import bundle as bundles
 from headstart.exporters.card import model_card
 from headstart.features import Embedder
-from headstart.types import Arm, Examples, Exclusion, Ledger, LedgerRow, Receipt, SourceCard, Task
+from headstart.initialization import finish
+from headstart.types import Arm, Examples, Exclusion, Ledger, Receipt, SourceCard, Task
 
 if TYPE_CHECKING:
     from headstart.backbones.source import Source
 
-__all__ = ["golden_embeddings", "golden_samples", "ledger", "ship"]
+__all__ = ["golden_embeddings", "golden_samples", "ship"]
 
 SAMPLES = 4
 SENTENCES = (
@@ -35,6 +36,7 @@ def ship(
     task: Task,
     source: Source,
     arm: Arm,
+    ledger: Ledger,
     precision: str,
     receipt: Receipt,
     excluded: tuple[Exclusion, ...],
@@ -50,6 +52,7 @@ def ship(
         task: What was learned.
         source: Gives facts, weights and tokenizer.
         arm: What ships.
+        ledger: Where the weights started, see `headstart.initialization.begin`.
         precision: What the embedding engine ran in; used again where the machine has it.
         receipt: The evidence, for the model card.
         excluded: Examples left out, for the model card.
@@ -65,7 +68,7 @@ def ship(
         ResourceError: If the disk is full.
     """
     card, weights, samples = source.card, source.tensors(), golden_samples(source.card)
-    account = ledger({name: value.shape for name, value in weights.items()}, arm, card)
+    account = finish(ledger, arm)
     tensors = {f"backbone.{name}": value for name, value in weights.items()}
     golden = {**samples, "logits": arm.head.logits(golden_embeddings(source, samples, embedder)[arm.layer])}
     bundles.write(
@@ -76,25 +79,11 @@ def ship(
         card=model_card(_facts(task, card, arm, receipt, excluded, data)),
         assets=source.assets(),
         documents={
-            "ledger.json": {"rows": [dataclasses.asdict(row) for row in account.rows]},
+            "ledger.json": dataclasses.asdict(account),
             "receipt.json": _evidence(receipt),
         },
     )
     return {"ledger": account, "weights_sha256": bundles.read(folder).manifest["files"]["model.safetensors"]["sha256"]}
-
-
-def ledger(shapes: Mapping[str, tuple[int, ...]], arm: Arm, card: SourceCard) -> Ledger:
-    """Where every tensor of the target came from; of a frozen probe, all but the head from the source."""
-    copied = [
-        LedgerRow(f"backbone.{name}", "copied", shape, f"same name and shape in {card.name}; frozen")
-        for name, shape in shapes.items()
-    ]
-    fitted = f"fitted to the training rows by the {arm.head.kind} head"
-    fresh = [
-        LedgerRow(f"head.{name}", "fresh", tuple(value.shape), fitted)
-        for name, value in (("weight", arm.head.weight), ("bias", arm.head.bias))
-    ]
-    return Ledger((*copied, *fresh))
 
 
 def golden_samples(card: SourceCard) -> dict[str, NDArray[np.uint8]]:

@@ -32,6 +32,7 @@ __all__ = [
     "fingerprint",
     "read_step",
     "remember",
+    "sha256_array",
     "sha256_file",
     "write_atomic",
     "write_json",
@@ -106,6 +107,13 @@ def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sha256_array(array: np.ndarray) -> str:
+    """First 16 hex digits of the SHA-256 of an array's kind, shape and values: enough to see that they changed."""
+    sha = hashlib.sha256(str((array.dtype.str, array.shape)).encode())
+    sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()[:16]
 
 
 def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:

@@ -49,7 +49,7 @@ HOSTILE = (
     "]]><!--<svg/onload=alert(6)>",
     "",
 )
-STEPS = ("read", "split", "rank", "adapt", "prove", "ship")
+STEPS = ("read", "split", "rank", "initialize", "adapt", "prove", "ship")
 
 
 def predictions(task: Task, rows: int, skill: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -172,15 +172,25 @@ def results(labels: tuple[str, ...], problem: str, rows: int, verdict: str, text
         Predictions(ids[:3], made[0].predictions.logits[:3]),
     )
     rows_of = [
-        LedgerRow(f"encoder.layer.{n}.attention.{part}.weight", "copied", (384, 384), "same name and shape")
+        LedgerRow(
+            f"encoder.layer.{n}.attention.{part}.weight",
+            "copied",
+            (384, 384),
+            "name",
+            "same name and shape",
+            frozen=True,
+            sha256="0f" * 8,
+        )
         for n in range(6)
         for part in "qkvo"
     ]
-    rows_of += [LedgerRow("embeddings.word.weight", "copied", (30522, 384), "same name and shape")]
-    rows_of += [LedgerRow("embeddings.position.weight", "reshaped", (256, 384), "512 positions cut to 256")]
+    rows_of += [LedgerRow("embeddings.word.weight", "copied", (30522, 384), "name", "same name and shape")]
     rows_of += [
-        LedgerRow("head.weight", "fresh", (task.outputs, 384), "new head"),
-        LedgerRow("pooler.weight", "unused", (384, 384), "mean pooling is used"),
+        LedgerRow("embeddings.position.weight", "reshaped", (256, 384), "positions", "512 positions cut to 256")
+    ]
+    rows_of += [
+        LedgerRow("head.weight", "fresh", (task.outputs, 384), "none", "new head"),
+        LedgerRow("pooler.weight", "unused", (384, 384), "none", "mean pooling is used"),
     ]
     left = tuple(Exclusion(f"{text} {900 + n}", "empty text" if n % 3 else "unreadable: not UTF-8") for n in range(12))
     return {
@@ -202,6 +212,7 @@ def results(labels: tuple[str, ...], problem: str, rows: int, verdict: str, text
             "Stratified by label with seed 0.",
         ),
         "rank": Ranking(ranked, "all-MiniLM-L6-v2", 640),
+        "initialize": Ledger(tuple(rows_of)),
         "adapt": (arm,),
         "prove": receipt,
         "ship": {

@@ -166,16 +166,16 @@ def test_hostile_facts_stay_text(make_run: MakeRun, hostile: tuple[str, ...]) ->
     assert_sound(page)
 
 
-@pytest.mark.parametrize("finished", range(7))
+@pytest.mark.parametrize("finished", range(8))
 def test_partial_runs_say_what_is_missing(make_run: MakeRun, step_names: tuple[str, ...], finished: int) -> None:
     page, parsed = page_of(make_run(steps=step_names[:finished], facts=finished % 2 == 0))
     assert_sound(page)
-    assert ("No verdict yet" in parsed.text) == (finished < 5)
-    assert parsed.text.count(": not yet") == (6 - finished if finished < 5 else 0)
-    assert ("nothing has been shipped yet" in parsed.text) == (finished < 6)
+    assert ("No verdict yet" in parsed.text) == (finished < 6)
+    assert parsed.text.count(": not yet") == (7 - finished if finished < 6 else 0)
+    assert ("nothing has been initialized yet" in parsed.text) == (finished < 4)
 
 
-@pytest.mark.parametrize("missing", ["read", "split", "rank", "adapt", "prove", "ship"])
+@pytest.mark.parametrize("missing", ["read", "split", "rank", "initialize", "adapt", "prove", "ship"])
 def test_any_step_may_be_missing_or_damaged(make_run: MakeRun, step_names: tuple[str, ...], missing: str) -> None:
     run = make_run()
     (run / "steps" / f"{missing}.json").write_text('{"key": "0", "arrays": true, "result": {"__record__": "Nothing"}}')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -67,24 +67,26 @@ def classes(dataset: Dataset, split: Split) -> list[Finding]:
     found = []
     tiny = [k for k in np.argsort(counts["train"], kind="stable") if 0 < counts["train"][k] < TINY]
     if tiny:
-        said = f"{_things(len(tiny), 'class', 'es')} with fewer than {TINY} training rows; what is learned of them is luck."
+        said = f"{_things(len(tiny), 'class', 'es')} with fewer than {TINY} training rows: hardly to be learned."
         remarks = tuple(f"{counts['train'][k]} training rows" for k in tiny[:SHOWN])
         named = tuple((task.labels[k],) for k in tiny[:SHOWN])
         advice = "Collect more of these classes, merge them with a related one, or leave them out."
         found.append(Finding("tiny classes", "look", len(tiny), said, advice, named, remarks))
     outside = counts["validation"] + counts["test"]
-    for kind, severity, missing, said, advice in (
-        ("classes without training rows", "serious", (counts["train"] == 0) & (outside > 0),
-         "cannot be predicted: no training row shows it", "Split the data again so that every class is learned."),
-        ("classes without test rows", "note", (counts["train"] > 0) & (counts["test"] == 0),
-         "not tested: nothing is known of how well it is predicted", "Add test rows of these classes."),
-    ):  # fmt: skip
-        if len(split.test) and missing.any():
-            named = tuple((task.labels[k],) for k in np.flatnonzero(missing)[:SHOWN])
-            found.append(
-                Finding(kind, severity, int(missing.sum()), f"{_things(int(missing.sum()), 'class', 'es')} {said}.",
-                        advice, named)  # type: ignore[arg-type]
-            )  # fmt: skip
+    missing = (counts["train"] == 0) & (outside > 0)
+    if len(split.test) and missing.any():
+        said = f"{_things(int(missing.sum()), 'class', 'es')} cannot be predicted: no training row shows it."
+        advice = "Split the data again so that every class is learned."
+        named = tuple((task.labels[k],) for k in np.flatnonzero(missing)[:SHOWN])
+        found.append(Finding("classes without training rows", "serious", int(missing.sum()), said, advice, named))
+    untested = (counts["train"] > 0) & (counts["test"] == 0)
+    if len(split.test) and untested.any():
+        said = (
+            f"{_things(int(untested.sum()), 'class', 'es')} without a test row: how well it is predicted is not known."
+        )
+        named = tuple((task.labels[k],) for k in np.flatnonzero(untested)[:SHOWN])
+        advice = "Add test rows of these classes."
+        found.append(Finding("classes without test rows", "note", int(untested.sum()), said, advice, named))
     return found
 
 
@@ -123,7 +125,9 @@ def copies(dataset: Dataset, split: Split, exact: list[tuple[int, int]], near: l
         groups = families(pairs)
         extra = sum(len(family) - 1 for family in groups)
         if groups:
-            said = f"{_examples(extra)} repeat{'s' if extra == 1 else ''} another: {what}. Copies count twice in training."
+            said = (
+                f"{_examples(extra)} repeat{'s' if extra == 1 else ''} another: {what}. Copies count twice in training."
+            )
             advice = "Keep one of each, unless the repetition is meant. Copies never cross a split that Headstart makes"
             advice += "." if kind == "exact copies" else " only where their content is equal: give such rows one group."
             found.append(Finding(kind, "note", extra, said, advice, _named(dataset, groups)))
@@ -137,20 +141,27 @@ def _across(dataset: Dataset, place: np.ndarray, joined: list[list[int]], sure: 
     if not torn:
         return None
     tested = int((place == "test").sum())
-    same = sum(1 for row in leaking if any(sure.get(row, -1) == sure.get(other, -2) and place[other] != "test"
-                                           for family in torn if row in family for other in family))  # fmt: skip
+    same = sum(_has_twin(row, torn, sure, place) for row in leaking)
     said = (
-        f"{len(leaking):,} of {tested:,} test rows ({len(leaking) / max(1, tested):.1%}) have a copy among the rows that "
-        f"were learned from or chosen by, {same:,} of them with exactly the same content. The model may remember "
-        "instead of recognise, so the measured score is too good."
+        f"{len(leaking):,} of {tested:,} test rows ({len(leaking) / max(1, tested):.1%}) have a copy among the rows "
+        f"that were learned from or chosen by, {same:,} of them with exactly the same content. The model may "
+        "remember instead of recognise, so the measured score is too good."
     )
     if not leaking:
-        said = f"{_things(len(torn), 'group')} of copies lie on both sides of train and validation: choices are too sure."
+        said = (
+            f"{_things(len(torn), 'group')} of copies lie on both sides of train and validation: choices are too sure."
+        )
     remarks = tuple(" / ".join(str(place[row]) or "unused" for row in family) for family in torn[:SHOWN])
     advice = "Remove the copies from the test, or split again with copies in one group; look at the score without them."
-    severity = "serious" if leaking else "look"
+    severity: Literal["serious", "look"] = "serious" if leaking else "look"
     count = len(leaking) or len(torn)
-    return Finding("copies across splits", severity, count, said, advice, _named(dataset, torn), remarks)  # type: ignore[arg-type]
+    return Finding("copies across splits", severity, count, said, advice, _named(dataset, torn), remarks)
+
+
+def _has_twin(row: int, torn: list[list[int]], sure: dict[int, int], place: np.ndarray) -> bool:
+    """Whether exactly this content lies outside the test too."""
+    family = next(family for family in torn if row in family)
+    return any(place[other] != "test" and row in sure and sure[row] == sure.get(other) for other in family)
 
 
 def _conflicts(dataset: Dataset, joined: list[list[int]], sure: dict[int, int]) -> list[Finding]:
@@ -180,7 +191,7 @@ def groups(dataset: Dataset, split: Split) -> list[Finding]:
         return []
     torn.sort(key=lambda name: -sides[name]["test"])
     rows = sum(sides[name]["test"] for name in torn)
-    said = f"{_things(len(torn), 'group')} have rows both in the test and outside it: {rows:,} test rows are not new cases."
+    said = f"{_things(len(torn), 'group')} with rows on both sides: {rows:,} test rows are not from new groups."
     advice = "Let Headstart split by the group column: leave the split column out."
     remarks = tuple(f"{sides[name]['test']} test rows" for name in torn[:SHOWN])
     named = tuple((name,) for name in torn[:SHOWN])
@@ -191,7 +202,7 @@ def labels(task: Task, suspects: tuple[Suspect, ...]) -> list[Finding]:
     """Labels that look wrong."""
     if not suspects:
         return []
-    said = f"{_examples(len(suspects))} look{'s' if len(suspects) == 1 else ''} more like another label than the given one."
+    said = f"{_examples(len(suspects))} more like another label than like the given one."
     if task.problem == "regression":
         said = f"{_examples(len(suspects))} with a value far from what the content suggests."
     advice = "Look at them, the first ones first: some are wrong, others are only hard. Correct what is wrong."
@@ -245,35 +256,66 @@ def texts(names: Sequence[str], inputs: Sequence[Any], cut: IndexArray, limit: i
         limit: That limit.
     """
 
-    def finding(kind: str, rows: Sequence[int], said: str, advice: str, remarks: Sequence[str]) -> None:
-        if len(rows):
-            told = f"{_examples(len(rows))} {said}"
-            named = tuple((names[row],) for row in rows[:SHOWN])
-            found.append(Finding(kind, "look", len(rows), told, advice, named, tuple(remarks[:SHOWN])))
-
-    found: list[Finding] = []
     bare = [row for row, text in enumerate(inputs) if not any(character.isalnum() for character in text)]
-    finding("texts without words", bare, "without a letter or digit.", "Drop them, or find where their text went.",
-            [repr(inputs[row][:40]) for row in bare])  # fmt: skip
     broken = {row: what for row, text in enumerate(inputs) if (what := wording.damage(text))}
-    finding("damaged encoding", list(broken), "whose letters were damaged on the way.",
-            "Read the original again with the right encoding; repair before training.", list(broken.values()))  # fmt: skip
+    tongues, main = _foreign(inputs)
+    odd = sorted(wording.odd_lengths(inputs).tolist(), key=lambda row: -len(inputs[row]))
+    long = np.argsort(-cut, kind="stable")[: int((cut > 0).sum())].tolist()
+    looked = (
+        (
+            "texts without words",
+            {row: repr(inputs[row][:40]) for row in bare},
+            "without a letter or digit.",
+            "Drop them, or find where their text went.",
+        ),
+        (
+            "damaged encoding",
+            broken,
+            "whose letters were damaged on the way.",
+            "Read the original again with the right encoding, or repair it before training.",
+        ),
+        (
+            "other languages",
+            tongues,
+            f"not in {main} as the others.",
+            "Check that they belong here; choose a source that was trained on every language the task has.",
+        ),
+        (
+            "odd lengths",
+            {row: f"{len(inputs[row]):,} characters" for row in odd},
+            "much longer or shorter than the others.",
+            "See whether several texts ran together, or a text was cut.",
+        ),
+        (
+            "truncated texts",
+            {row: f"{cut[row]:,} tokens beyond" for row in long},
+            f"with more than the {limit} tokens that the source reads; the rest is not seen.",
+            "Put what matters first, split long texts, or choose a source that reads more.",
+        ),
+    )
+    return [
+        Finding(
+            kind,
+            "look",
+            len(rows),
+            f"{_examples(len(rows))} {said}",
+            advice,
+            tuple((names[row],) for row in list(rows)[:SHOWN]),
+            tuple(list(rows.values())[:SHOWN]),
+        )
+        for kind, rows, said, advice in looked
+        if rows
+    ]
+
+
+def _foreign(inputs: Sequence[Any]) -> tuple[dict[int, str], str]:
+    """Rows in another language than nearly all with that language, and the language of nearly all."""
     told = [wording.language(text) for text in inputs]
     known = Counter(name for name in told if name)
     main, most = known.most_common(1)[0] if known else ("", 0)
-    if most >= MAIN * known.total():
-        other = [row for row, name in enumerate(told) if name and name != main]
-        finding("other languages", other, f"not in {main} as the others.", "Check that they belong here; choose a source "
-                "that was trained on every language the task has.", [told[row] or "" for row in other])  # fmt: skip
-    odd = wording.odd_lengths(inputs)
-    order = odd[np.argsort([-len(inputs[row]) for row in odd], kind="stable")].tolist() if len(odd) else []
-    finding("odd lengths", order, "much longer or shorter than the others.",
-            "See whether several texts ran together, or a text was cut.", [f"{len(inputs[row]):,} characters" for row in order])  # fmt: skip
-    long = np.argsort(-cut, kind="stable")[: int((cut > 0).sum())].tolist()
-    finding("truncated texts", long, f"with more than the {limit} tokens that the source reads; the rest is not seen.",
-            "Put what matters first, split long texts, or choose a source that reads more.",
-            [f"{cut[row]:,} tokens beyond" for row in long])  # fmt: skip
-    return found
+    if most < MAIN * known.total():
+        return {}, main
+    return {row: name for row, name in enumerate(told) if name and name != main}, main
 
 
 def _places(split: Split, rows: int) -> np.ndarray:
@@ -294,7 +336,7 @@ def _label(dataset: Dataset, row: int) -> str:
         return f"{target:.6g}"
     if task.problem == "multilabel":
         return ", ".join(task.labels[k] for k in np.flatnonzero(target)) or "(none)"
-    return task.labels[target]
+    return str(task.labels[target])
 
 
 def _named(dataset: Dataset, groups: list[list[int]]) -> tuple[tuple[str, ...], ...]:

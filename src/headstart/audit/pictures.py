@@ -152,15 +152,15 @@ def _step(
     size = np.maximum(mask.sum((1, 2), keepdims=True), 1)
 
     def centred(values: Pictures) -> Pictures:
-        return np.asarray((values - (values * mask).sum((1, 2), keepdims=True) / size) * mask)
+        return np.asarray((values - (values * mask).sum((1, 2), keepdims=True) / size) * mask, np.float32)
 
     source, target = centred(warped), centred(fixed)
-    slopes = [np.gradient(warped, axis=axis) * (SIDE / 2) for axis in (2, 1)]
+    slopes = [_slope(warped, axis) for axis in (2, 1)]
     contrast = _dot(source, target) / np.maximum(_dot(source, source), 1e-6)
-    left = target - contrast[:, None, None, None] * source
+    left = np.asarray(target - contrast[:, None, None, None] * source, np.float32)
     variance = np.maximum(_dot(target, target), 1e-6)
     colours = np.where(contrast > 0, 1 - _dot(left, left) / variance, -1)
-    lines = [np.gradient(fixed, axis=axis) * (SIDE / 2) * mask for axis in (2, 1)]
+    lines = [_slope(fixed, axis) * mask for axis in (2, 1)]
     lengths = sum(_dot(line, line) for line in lines) * sum(_dot(slope * mask, slope) for slope in slopes)
     edges = sum(_dot(line, slope) for line, slope in zip(lines, slopes, strict=True)) / np.sqrt(lengths + 1e-12)
     return np.stack([colours, edges, _worst_spot(left) * SIDE**2 / variance]), _moves(source, slopes, centred, target)
@@ -189,6 +189,11 @@ def _moves(
     return np.asarray(solved[:, 1:] / np.maximum(solved[:, :1], 0.3))
 
 
+def _slope(pictures: Pictures, axis: int) -> Pictures:
+    """Change a unit of the half side, along an axis."""
+    return np.asarray(np.gradient(pictures, axis=axis) * np.float32(SIDE / 2), np.float32)
+
+
 def _dot(one: Pictures, other: Pictures) -> NDArray[np.float32]:
     return np.asarray(np.einsum("nijc,nijc->n", one, other))
 
@@ -215,4 +220,5 @@ def _sample(pictures: Pictures, warp: NDArray[np.float32]) -> tuple[Pictures, ND
 
     upper = read(top, left) * (1 - right_share) + read(top, left + 1) * right_share
     lower = read(top + 1, left) * (1 - right_share) + read(top + 1, left + 1) * right_share
-    return upper * (1 - low_share) + lower * low_share, inside_y[:, :, None] & inside_x[:, None, :]
+    mixed = np.asarray(upper * (1 - low_share) + lower * low_share, np.float32)
+    return mixed, inside_y[:, :, None] & inside_x[:, None, :]

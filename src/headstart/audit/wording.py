@@ -23,7 +23,9 @@ SHORTEST = 20
 """Characters below which only texts that are equal but for case and punctuation are copies: a word more is much."""
 BLOCK = 1024
 
-MOJIBAKE = re.compile("[\u00c2\u00c3][\u0080-\u00bf\u0152-\u017e\u2013-\u203a\u20ac]|\u00e2[\u0080\u20ac][\u0080-\u2122]|\u00f0\u0178")
+MOJIBAKE = re.compile(
+    "[\u00c2\u00c3][\u0080-\u00bf\u0152-\u017e\u2013-\u203a\u20ac]|\u00e2[\u0080\u20ac][\u0080-\u2122]|\u00f0\u0178"
+)
 """UTF-8 that was read as Latin-1 or Windows-1252: "Ã©", "â€™", "Â°", and the beginnings of emoji."""
 BROKEN = re.compile("\ufffd|\u00ef\u00bf\u00bd|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 """The replacement character, as it is or damaged again, and controls."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -32,12 +31,12 @@ def weights(view: RunView) -> Markup | None:
     """The ledger: which share of the weights was copied, reshaped or made new."""
     ledger = view.ledger
     if ledger is None or not ledger.rows:
-        return tag("p", "No ledger is stored in this run: nothing has been shipped yet.", class_="missing")
+        return tag("p", "No ledger is stored in this run: nothing has been initialized yet.", class_="missing")
     parts = [(status, ledger.share(status)) for status in ("copied", "reshaped", "fresh")]
     tensors = Counter[str](row.status for row in ledger.rows)
     sizes: Counter[str] = Counter()
     for row in ledger.rows:
-        sizes[row.status] += math.prod(row.shape)
+        sizes[row.status] += row.parameters
     rows = [
         (
             status,
@@ -48,8 +47,18 @@ def weights(view: RunView) -> Markup | None:
         )
         for status, meaning in STATUS.items()
     ]
+    frozen = [row for row in ledger.target if row.frozen]
+    rows.append(
+        (
+            "frozen",
+            "of these, left as initialized; the others were trained",
+            count(len(frozen)),
+            count(sum(row.parameters for row in frozen)),
+            portion(ledger.share("frozen")),
+        )
+    )
     summed = table(
-        "Every tensor of the shipped model is accounted for.",
+        "Every tensor of the model is accounted for.",
         ("Status", "Meaning", "Tensors", "Parameters", "Share"),
         rows,
         numbers=(2, 3, 4),
@@ -60,9 +69,9 @@ def weights(view: RunView) -> Markup | None:
         if len(ledger.rows) > MOST_TENSORS
         else "All tensors."
     )
-    full = table(shown, ("Tensor", "Status", "Shape", "Rule"), listed)
+    full = table(shown, ("Tensor", "Status", "Shape", "Rule", "Reason", "SHA-256"), listed)
     return join(
-        shares("ledger", "Share of the shipped model's parameters", parts),
+        shares("ledger", "Share of the model's parameters", parts),
         summed,
         details("Tensor by tensor", full, printed=False),
     )
@@ -132,7 +141,11 @@ def _times(view: RunView) -> dict[str, str]:
 
 
 def _tensor(row: LedgerRow) -> tuple[Child, ...]:
-    return identifier(row.tensor), row.status, " × ".join(map(str, row.shape)) or "scalar", clip(row.rule, 160)
+    shape = " × ".join(map(str, row.shape)) or "scalar"
+    status = f"{row.status}, frozen" if row.frozen else row.status
+    reason = clip(row.reason, 160) if row.reason else ""
+    hashed = tag("code", row.sha256) if row.sha256 else ""
+    return identifier(row.tensor), status, shape, clip(row.rule, 160), reason, hashed
 
 
 def _excluded(rows: tuple[Exclusion, ...]) -> Markup:

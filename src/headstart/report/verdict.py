@@ -32,6 +32,7 @@ STEP_WORDS = {
     "read": "Data read",
     "split": "Rows split",
     "rank": "Sources ranked",
+    "initialize": "Weights initialized",
     "adapt": "Arms trained",
     "prove": "Proved on test rows",
     "ship": "Bundle written",

@@ -16,7 +16,7 @@ from headstart.types import Arm, ArmResult, Exclusion, Ledger, Ranking, Receipt,
 
 __all__ = ["STEPS", "RunView", "kind_of", "load"]
 
-STEPS = ("read", "split", "rank", "adapt", "prove", "ship")
+STEPS = ("read", "split", "rank", "initialize", "adapt", "prove", "ship")
 """The stored steps the report is made of, in the order of the job."""
 KINDS = ("majority", "scratch", "baseline")
 
@@ -98,7 +98,7 @@ def load(folder: Path) -> RunView:
         ranking=_as(Ranking, found["rank"]),
         arms=_all(Arm, found["adapt"]),
         receipt=_as(Receipt, found["prove"]),
-        ledger=_as(Ledger, ship.get("ledger")),
+        ledger=_as(Ledger, ship.get("ledger")) or _as(Ledger, found["initialize"]),
         ship=ship,
     )
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from headstart import ridge
+from headstart.scores import Score
 from headstart.types import FloatArray, IndexArray, Problem
 
-__all__ = ["losses", "score"]
+__all__ = ["SCORE", "losses", "score"]
 
 
 def score(embeddings: FloatArray, targets: np.ndarray, problem: Problem) -> float:
@@ -40,3 +41,6 @@ def losses(
         classes, present = np.unique(targets, return_inverse=True)
         outputs = len(classes)
     return ridge.select(embeddings, present, problem, outputs, folds).losses
+
+
+SCORE = Score(score)

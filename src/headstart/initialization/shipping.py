@@ -1,0 +1,66 @@
+"""The ledger of a fit's target: the source's backbone as it is, a head for the task, and what adapting changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from headstart.store import sha256_array
+from headstart.types import Arm, Ledger, LedgerRow, Task
+
+if TYPE_CHECKING:
+    from headstart.backbones.source import Source
+
+__all__ = ["begin", "finish"]
+
+
+def begin(task: Task, source: Source, remember: Callable[..., Any]) -> Ledger:
+    """Where every tensor of the target starts: the backbone from the source, the head fresh.
+
+    Loads no deep-learning library: `Source.backbone` refuses weights that do not fit the
+    architecture one to one, so the source's tensors are the backbone's.
+
+    Args:
+        task: Decides the head's shape.
+        source: Gives the backbone.
+        remember: `headstart.store.remember`, so that every source is read and hashed once.
+    """
+    copied = remember("ledger", _copied, source)
+    outputs = task.outputs
+    reason = f"a new head for {outputs} {'class' if outputs == 1 else 'classes'}" if task.labels else "a new head"
+    head = [
+        LedgerRow(f"head.{name}", "fresh", shape, "none", reason)
+        for name, shape in (("weight", (outputs, source.card.dim)), ("bias", (outputs,)))
+    ]
+    return Ledger((*copied, *head))
+
+
+def _copied(source: Source) -> tuple[LedgerRow, ...]:
+    return tuple(
+        LedgerRow(
+            f"backbone.{name}",
+            "copied",
+            tuple(value.shape),
+            "name",
+            f"same name and shape in {source.name}",
+            (name,),
+            sha256=sha256_array(value),
+        )
+        for name, value in source.tensors().items()
+    )
+
+
+def finish(ledger: Ledger, arm: Arm) -> Ledger:
+    """The ledger of what ships: the head fitted, tensors that adapting changed told as such, all others frozen.
+
+    Args:
+        ledger: What `begin` gave.
+        arm: What ships; a tensor it holds unchanged counts as frozen.
+    """
+    before = {row.tensor: row.sha256 for row in ledger}
+    tuned = {f"backbone.{name}": sha256_array(value) for name, value in arm.tensors.items()}
+    how = f"tuned on the training rows by {arm.method}"
+    changed = {name: (how, sha256) for name, sha256 in tuned.items() if sha256 != before[name]}
+    fitted = f"fitted to the training rows by the {arm.head.kind} head"
+    head = {"head.weight": arm.head.weight, "head.bias": arm.head.bias}
+    return ledger.adapted(changed | {name: (fitted, sha256_array(value)) for name, value in head.items()})
