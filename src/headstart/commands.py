@@ -49,6 +49,11 @@ def _learn(commands: Any) -> None:
     _learning(rank)
 
 
+    audit = _command(commands, "audit", _audit, "look for what is wrong with labelled examples: copies, labels, splits")
+    audit.add_argument("data", metavar="DATA", help="as for fit")
+    _learning(audit)
+
+
 def _use(commands: Any) -> None:
     """Commands on a bundle."""
     predict = _command(commands, "predict", _predict, "predict with a bundle")
@@ -138,6 +143,15 @@ def _rank(options: argparse.Namespace) -> Answer:
         ranking = transfer.rank(options.data, listener=listener, toml=options.config, **_settings(options))
     facts = {name: getattr(ranking, name) for name in ("chosen", "examples", "score")}
     return Answer({"ranking": ranking_json(ranking), **facts}, lambda: console.show_ranking(ranking))
+
+
+def _audit(options: argparse.Namespace) -> Answer:
+    from headstart import console, transfer
+    from headstart.outcome import audit_json
+
+    with console.listener(options.quiet) as listener:
+        found = transfer.audit(options.data, listener=listener, toml=options.config, **_settings(options))
+    return Answer(audit_json(found), lambda: console.show_audit(found))
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -33,10 +33,14 @@ ESCAPED = re.compile(r"&(?:[a-z]{2,8}|#\d{2,6});|\\u[0-9a-f]{4}", re.IGNORECASE)
 """Entities and escapes that were never decoded."""
 
 FREQUENT = {
-    "English": "the and of to in is you that it he was for on are with as his they at be this have from or had by",
-    "German": "der die und in den von zu das mit sich des auf für ist im dem nicht ein eine als auch es an werden aus",
-    "French": "de la le et les des en un du une que est pour qui dans par plus pas au sur ne se ce il sont avec",
-    "Spanish": "de la que el en y los se del las un por con no una su para es al lo como más pero sus le ya",
+    "English": "the and of to in is you that it he was for on are with as his they at be this have from or had by "
+    "a an do me no so i my we not but what how who when did can could will would there their your die den has also",
+    "German": "der die und in den von zu das mit sich des auf für ist im dem nicht ein eine als auch es an werden aus "
+    "ich wann wenn wie wo was meine mein kann oder aber noch nur sie wir nach bei haben hat sind war",
+    "French": "de la le et les des en un du une que est pour qui dans par plus pas au sur ne se ce il sont avec "
+    "je vous nous mon ma mes quand comment cette été fait être avoir mais où elle cest aux",
+    "Spanish": "de la que el en y los se del las un por con no una su para es al lo como más pero sus le ya "
+    "mi yo cuando cuándo dónde está muy sin sobre también hay ser tiene este esta qué sé",
     "Italian": "di che la il un a per in una mi sono ho non ma lo ha le con si da come io questo qui della ti",
     "Portuguese": "de que não o um para é com uma os no se na por mais as dos como mas ao ele das à seu sua você",
     "Dutch": "de en van ik te dat die in een hij het niet zijn is was op aan met als voor had er maar om hem dan",
@@ -45,7 +49,13 @@ FREQUENT = {
     "Turkish": "bir ve bu da de için ile çok ne gibi daha ama kadar sonra var mi ben o en olarak ki her",
 }
 """The most frequent words of each language (Latin letters); others are told apart by their letters."""
-WORDS = {tongue: frozenset(words.split()) for tongue, words in FREQUENT.items()}
+_SHARED = Counter(word for words in FREQUENT.values() for word in set(words.split()))
+WORDS = {tongue: frozenset(word for word in words.split() if _SHARED[word] == 1) for tongue, words in FREQUENT.items()}
+"""Of these, those that no other language of the table has."""
+SURE = 2
+"""Different frequent words that tell a language."""
+COMMON = 0.1
+"""Share of the words they are at least."""
 FEWEST_WORDS = 5
 """Words below which no language is told."""
 
@@ -128,9 +138,9 @@ def language(text: str) -> str | None:
     words = re.findall(r"[^\W\d_]+", text[:2000].casefold())
     if len(words) < FEWEST_WORDS:
         return None
-    hits = sorted(((sum(word in known for word in words), tongue) for tongue, known in WORDS.items()), reverse=True)
-    (best, tongue), (second, _) = hits[:2]
-    return tongue if best >= 2 and best >= 0.15 * len(words) and best > 1.5 * second else None
+    hits = [(sum(word in known for word in words), len(known.intersection(words)), name) for name, known in WORDS.items()]
+    (count, best, tongue), (_, second, _) = sorted(hits, reverse=True)[:2]
+    return tongue if best >= SURE and count >= COMMON * len(words) and best > 2 * second else None
 
 
 def odd_lengths(texts: Sequence[str], spread: float = 3.0) -> IndexArray:
