@@ -124,7 +124,7 @@ def _bytes(example: Any) -> bytes:
 
 
 def _config(task: Task, card: SourceCard, arm: Arm, precision: str) -> dict[str, Any]:
-    facts = ("name", "title", "provider", "licence", "trained_on", "weights_sha256", "parameters")
+    facts = ("name", "title", "provider", "licence", "trained_on", "weights_sha256", "parameters", "revision")
     return {
         "problem": task.problem,
         "modality": task.modality,

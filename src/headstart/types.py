@@ -50,6 +50,7 @@ __all__ = [
     "Ranking",
     "Receipt",
     "SourceCard",
+    "SourceHead",
     "Split",
     "Suspect",
     "Task",
@@ -168,6 +169,8 @@ class InputSpec:
     """Longest token sequence; what is longer is truncated."""
     special_tokens: bool = True
     """Whether the tokenizer adds the source's begin and end tokens."""
+    prompt: str = ""
+    """Put before every text, where the source was trained with such a prompt."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> InputSpec:
@@ -200,6 +203,30 @@ class SourceCard:
     """What ``prior`` measures: ``ImageNet-1k top-1``."""
     architecture: Mapping[str, Any] = field(default_factory=dict)
     """What `headstart.backbones.build` takes: family and settings, plain JSON."""
+    revision: str = ""
+    """Commit of the repository the source was read from; empty where it has none."""
+
+
+@dataclass(frozen=True)
+class SourceHead:
+    """The classifier a source was trained with: a linear map on its ``last`` embedding."""
+
+    weight: NDArray[np.float32]
+    """(Z, D)."""
+    bias: NDArray[np.float32]
+    """(Z,)."""
+    classes: tuple[str, ...] = ()
+    """Z names in the order of the rows, not always distinct; empty where they are not known."""
+
+    def logits(self, embeddings: FloatArray) -> FloatArray:
+        """Logits ``(N, Z)`` of embeddings ``(N, D)``."""
+        return np.asarray(embeddings, np.float32) @ self.weight.T + self.bias
+
+    def probabilities(self, embeddings: FloatArray) -> FloatArray:
+        """Softmax of the logits, ``(N, Z)``: the source's own predictions, which LEEP and NCE compare with labels."""
+        logits = self.logits(embeddings)
+        grown = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(grown / grown.sum(1, keepdims=True))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class TextPipeline:
     """The preprocessing of one text source.
 
     Args:
-        spec: Longest sequence and special tokens.
+        spec: Longest sequence, special tokens and prompt.
         assets: Holds ``tokenizer.json``, the whole tokenizer as data.
 
     Raises:
@@ -50,12 +50,14 @@ class TextPipeline:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(spec.max_tokens)
         self._special = spec.special_tokens
+        self._prompt = spec.prompt
         digest = hashlib.sha256(document).hexdigest()
-        self.fingerprint = f"text {digest} {spec.max_tokens} {spec.special_tokens}"
+        self.fingerprint = f"text {digest} {spec.max_tokens} {spec.special_tokens} {spec.prompt!r}"
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token numbers of each text, truncated."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=self._special)
+        """Token numbers of each text after the source's prompt, truncated."""
+        prompted = [self._prompt + text for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(prompted, add_special_tokens=self._special)
         return [encoding.ids for encoding in encodings]
 
     def beyond(self, texts: Sequence[str]) -> IndexArray:
