@@ -48,7 +48,6 @@ def _learn(commands: Any) -> None:
     rank.add_argument("data", metavar="DATA", help="as for fit")
     _learning(rank)
 
-
     audit = _command(commands, "audit", _audit, "look for what is wrong with labelled examples: copies, labels, splits")
     audit.add_argument("data", metavar="DATA", help="as for fit")
     _learning(audit)

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from headstart.outcome import Fit, Listener
-    from headstart.types import Ranking
+    from headstart.types import Audit, Ranking
 
 __all__ = [
     "Progress",
     "listener",
     "printable",
+    "show_audit",
     "show_doctor",
     "show_error",
     "show_facts",
@@ -40,9 +41,13 @@ DOING = {
     "initialize": "initializing",
     "adapt": "adapting",
     "prove": "proving",
+    "audit": "auditing",
     "ship": "shipping",
 }
 COLOUR = {"helped": "green", "no evidence": "yellow", "negative transfer": "red"}
+SEVERITY = {"serious": ("SERIOUS", "bold red"), "look": ("look", "bold yellow"), "note": ("note", "bold")}
+NAMED = 4
+"""Examples a finding names at a terminal."""
 NUMBER = re.compile(r"-?[\d,.]+(e[+-]\d+)?( M)?|nan|-?inf|-|")
 NARROWEST = 24
 """Columns left for the last cell of a row, however wide the others are."""
@@ -231,6 +236,24 @@ def show_ranking(ranking: Ranking) -> None:
     ]
     title = f"ranking by leave-one-out log-loss, negated (higher is better), on {_plural(ranking.examples, 'row')}"
     _Page().table(["source", "score", "s.e.", "layer", "size", "seconds", ""], rows, title)
+
+
+def show_audit(found: Audit) -> None:
+    """Every finding, the worst first, with the first names of each."""
+    page = _Page()
+    page.line(f"{_plural(found.examples, 'example')} looked at through {found.source}")
+    if not found.findings:
+        page.line(f"nothing found; looked for: {', '.join(found.checked)}")
+    for one in found.findings:
+        page.line()
+        page.line(f"{SEVERITY[one.severity][0]}: {one.kind}", style=SEVERITY[one.severity][1])
+        page.line(one.sentence, indent=2)
+        page.line(one.advice, indent=2)
+        remarks = one.remarks or ("",) * len(one.examples)
+        for names, remark in list(zip(one.examples, remarks, strict=True))[:NAMED]:
+            page.line(f"- {' = '.join(names)}{f': {remark}' if remark else ''}", indent=4)
+        if one.count > NAMED:
+            page.line("- ... (more with --json)", indent=4)
 
 
 def show_plan(plan: Mapping[str, Any]) -> None:

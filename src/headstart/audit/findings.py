@@ -32,9 +32,19 @@ REASONS = (
     ("huge inputs", re.compile("megapixel"), "Shrink them; they are most often exported at the wrong size."),
     ("truncated inputs", re.compile("truncated|damaged|cut"), "Copy or download them again; the files are incomplete."),
     ("empty texts", re.compile("empty text"), "Drop the rows, or find where their text went."),
+    (
+        "classes without training rows",
+        re.compile("not in the training rows"),
+        "Split the data again so that every class is learned: such rows can be neither predicted nor tested.",
+    ),
     ("rows without a label", re.compile("no label|without"), "Label them, or leave them: they are not used."),
 )
 """Kind, what its reasons say, and what to do; the first that fits."""
+SEVERITIES: dict[str, Literal["serious", "note"]] = {
+    "classes without training rows": "serious",
+    "rows without a label": "note",
+}
+"""Of kinds of these that a person need not just look at."""
 
 
 def unusable(excluded: tuple[Exclusion, ...]) -> list[Finding]:
@@ -46,7 +56,7 @@ def unusable(excluded: tuple[Exclusion, ...]) -> list[Finding]:
     return [
         Finding(
             kind,
-            "note" if kind == "rows without a label" else "look",
+            SEVERITIES.get(kind, "look"),
             len(found),
             f"{_examples(len(found))} could not be used and {_were(len(found))} left out together with the label.",
             advice.get(kind, "Replace the files, or delete the rows that name them."),
@@ -62,7 +72,7 @@ def classes(dataset: Dataset, split: Split) -> list[Finding]:
     task = dataset.task
     if task.problem == "regression":
         return []
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
+    parts = {"train": split.train, "test": split.test}
     counts = {name: _counts(task, dataset.examples.targets[rows]) for name, rows in parts.items()}
     found = []
     tiny = [k for k in np.argsort(counts["train"], kind="stable") if 0 < counts["train"][k] < TINY]
@@ -72,13 +82,6 @@ def classes(dataset: Dataset, split: Split) -> list[Finding]:
         named = tuple((task.labels[k],) for k in tiny[:SHOWN])
         advice = "Collect more of these classes, merge them with a related one, or leave them out."
         found.append(Finding("tiny classes", "look", len(tiny), said, advice, named, remarks))
-    outside = counts["validation"] + counts["test"]
-    missing = (counts["train"] == 0) & (outside > 0)
-    if len(split.test) and missing.any():
-        said = f"{_things(int(missing.sum()), 'class', 'es')} cannot be predicted: no training row shows it."
-        advice = "Split the data again so that every class is learned."
-        named = tuple((task.labels[k],) for k in np.flatnonzero(missing)[:SHOWN])
-        found.append(Finding("classes without training rows", "serious", int(missing.sum()), said, advice, named))
     untested = (counts["train"] > 0) & (counts["test"] == 0)
     if len(split.test) and untested.any():
         said = (
@@ -255,7 +258,6 @@ def texts(names: Sequence[str], inputs: Sequence[Any], cut: IndexArray, limit: i
         cut: (N,) tokens beyond the source's limit.
         limit: That limit.
     """
-
     bare = [row for row, text in enumerate(inputs) if not any(character.isalnum() for character in text)]
     broken = {row: what for row, text in enumerate(inputs) if (what := wording.damage(text))}
     tongues, main = _foreign(inputs)

@@ -88,6 +88,8 @@ def copies(pictures: Pictures) -> list[tuple[int, int]]:
 
 def neighbours(pictures: Pictures, nearest: int = NEAREST) -> IndexArray:
     """Candidate pairs ``(P, 2)``, smaller row first: each picture with the most alike ones by coarse colours."""
+    if len(pictures) < 2:
+        return np.zeros((0, 2), np.int64)
     flat = _unit(pictures)
     pairs = []
     for first in range(0, len(flat), BATCH):
@@ -95,11 +97,10 @@ def neighbours(pictures: Pictures, nearest: int = NEAREST) -> IndexArray:
         rows = np.arange(len(alike))
         alike[rows, first + rows] = -np.inf
         width = min(nearest, len(flat) - 1)
-        near = np.argpartition(-alike, width - 1, axis=1)[:, :width] if width > 0 else np.zeros((len(alike), 0), int)
+        near = np.argpartition(-alike, width - 1, axis=1)[:, :width]
         promising = np.take_along_axis(alike, near, 1) >= ALIKE
         pairs.append(np.stack([np.repeat(first + rows, promising.sum(1)), near[promising]], 1))
-    every = np.sort(np.concatenate(pairs), axis=1) if pairs else np.zeros((0, 2), np.int64)
-    return np.unique(every, axis=0).astype(np.int64)
+    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0).astype(np.int64)
 
 
 def _unit(pictures: Pictures) -> NDArray[np.float32]:

@@ -23,10 +23,7 @@ SHORTEST = 20
 """Characters below which only texts that are equal but for case and punctuation are copies: a word more is much."""
 BLOCK = 1024
 
-MOJIBAKE = re.compile(
-    "[\u00c2\u00c3][\u0080-\u00bf\u0152-\u017e\u2013-\u203a\u20ac]|\u00e2[\u0080\u20ac][\u0080-\u2122]|\u00f0\u0178"
-)
-"""UTF-8 that was read as Latin-1 or Windows-1252: "Ã©", "â€™", "Â°", and the beginnings of emoji."""
+FOREIGN = re.compile("[^\x00-\x7f]{2,}")
 BROKEN = re.compile("\ufffd|\u00ef\u00bf\u00bd|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
 """The replacement character, as it is or damaged again, and controls."""
 ESCAPED = re.compile(r"&(?:[a-z]{2,8}|#\d{2,6});|\\u[0-9a-f]{4}", re.IGNORECASE)
@@ -113,11 +110,29 @@ def damage(text: str) -> str | None:
     >>> damage("cafÃ© closes at 9"), damage("café closes at 9")
     ('UTF-8 read as another encoding', None)
     """
-    if MOJIBAKE.search(text):
+    if any(map(_misread, FOREIGN.findall(text))):
         return "UTF-8 read as another encoding"
     if BROKEN.search(text):
         return "lost or control characters"
     return "entities or escapes that were never decoded" if ESCAPED.search(text) else None
+
+
+def _misread(letters: str) -> bool:
+    """Whether letters are UTF-8 that was read as Windows-1252 or Latin-1: their bytes there are valid UTF-8."""
+    found = bytearray()
+    for letter in letters:
+        code = letter.encode("cp1252", "ignore") or (bytes([ord(letter)]) if ord(letter) < 256 else b"\xff")
+        found += code
+    return any(bool(found[start] >= 0xC2) and _decodes(bytes(found[start:])) for start in range(len(found) - 1))
+
+
+def _decodes(found: bytes) -> bool:
+    """Whether bytes begin with a whole letter of UTF-8 of more than one byte."""
+    size = 2 if found[0] < 0xE0 else 3 if found[0] < 0xF0 else 4
+    try:
+        return len(found[:size].decode("utf-8")) == 1
+    except UnicodeDecodeError:
+        return False
 
 
 def language(text: str) -> str | None:
@@ -138,9 +153,11 @@ def language(text: str) -> str | None:
     words = re.findall(r"[^\W\d_]+", text[:2000].casefold())
     if len(words) < FEWEST_WORDS:
         return None
-    hits = [(sum(word in known for word in words), len(known.intersection(words)), name) for name, known in WORDS.items()]
+    hits = [
+        (sum(word in known for word in words), len(known.intersection(words)), name) for name, known in WORDS.items()
+    ]
     (count, best, tongue), (_, second, _) = sorted(hits, reverse=True)[:2]
-    return tongue if best >= SURE and count >= COMMON * len(words) and best > 2 * second else None
+    return tongue if best >= SURE and count >= COMMON * len(words) and best >= 2 * second else None
 
 
 def odd_lengths(texts: Sequence[str], spread: float = 3.0) -> IndexArray:
