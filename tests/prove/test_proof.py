@@ -51,7 +51,7 @@ QUICK = Plan("quick")
 
 def proved(task, examples, split, arms, chosen, seed, test_logits, how=QUICK):
     """The proof without learning anything again: there are no sources."""
-    return prove.prove(task, examples, split, how, (), arms, chosen, seed, Given(test_logits, None))
+    return prove.prove(task, examples, split, how, (), "fused", arms, chosen, seed, Given(test_logits, None))
 
 
 TASK = Task("classification", "text", ("fruit", "stone"), "accuracy")
