@@ -81,7 +81,9 @@ def fit(
         ledger = run.step("initialize", initialization.begin, task, source, given=(remember,))
 
         # 5. Adapt: the arms, simplest first; 6. choose: the simplest that validation finds as good as any.
-        arms = run.step("adapt", adapt.adapt, task, table, split, source, methods, config.seed, given=(embedder,))
+        plan = (methods, config.seed, config.budget)
+        tools = (embedder, run.folder / "training", tell.progress, run.spent["rank"])
+        arms = run.step("adapt", adapt.adapt, task, table, split, source, *plan, given=tools)
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))
 
         # 7. Prove: all arms and what they have to beat on the test rows, once.

@@ -309,6 +309,9 @@ class Arm:
     """On the validation rows, or out-of-fold on the train rows where there are none."""
     tensors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Backbone tensors that adapting changed, by name; empty: the frozen source's own, see `Source.tuned`."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What training settled and met: ``steps`` (done), ``share`` (of the schedule), ``mix`` (of the tuned weights),
+    ``rows`` (trained on), ``events`` (sentences); empty: nothing was trained step by step."""
 
 
 @dataclass(frozen=True)
