@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(
         HEADSTART_CACHE=config.headstart_cache,  # type: ignore[attr-defined]
         HEADSTART_THREADS=THREADS,
+        HEADSTART_PROOF="quick",  # tests of the scratch twin ask for it
         OMP_NUM_THREADS=THREADS,
         GOMP_SPINCOUNT="1000",
         HF_HUB_OFFLINE="1",

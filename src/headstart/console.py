@@ -12,15 +12,18 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from headstart.outcome import Fit, Listener
-    from headstart.types import Ranking
+    from headstart.types import Audit, RankedSource, Ranking, Receipt
 
 __all__ = [
     "Progress",
     "listener",
     "printable",
+    "show_audit",
     "show_doctor",
     "show_error",
     "show_facts",
@@ -40,9 +43,13 @@ DOING = {
     "initialize": "initializing",
     "adapt": "adapting",
     "prove": "proving",
+    "audit": "auditing",
     "ship": "shipping",
 }
 COLOUR = {"helped": "green", "no evidence": "yellow", "negative transfer": "red"}
+SEVERITY = {"serious": ("SERIOUS", "bold red"), "look": ("look", "bold yellow"), "note": ("note", "bold")}
+NAMED = 4
+"""Examples a finding names at a terminal."""
 NUMBER = re.compile(r"-?[\d,.]+(e[+-]\d+)?( M)?|nan|-?inf|-|")
 NARROWEST = 24
 """Columns left for the last cell of a row, however wide the others are."""
@@ -204,6 +211,8 @@ def show_fit(result: Fit, name: str = "") -> None:
         page.line()
         show_ranking(result.ranking)
     page.line()
+    for sentence in worth(receipt):
+        page.line(sentence)
     for note in receipt.notes:
         page.line(f"note: {note}")
     if result.excluded:
@@ -215,22 +224,73 @@ def show_fit(result: Fit, name: str = "") -> None:
         page.raw(f"{what:<6}  {path}")
 
 
-def show_ranking(ranking: Ranking) -> None:
-    """Sources best first; ties and failures are called what they are."""
+def worth(receipt: Receipt) -> list[str]:
+    """What labels are worth, and when not to answer, as sentences."""
+    found = receipt.learning
+    said = [part.sentence for part in (found.saved, found.more) if part is not None] if found else []
+    sets = receipt.conformal
+    if sets is not None and sets.coverage is not None:
+        what = "sets of labels" if sets.threshold <= 1 and receipt.calibration else "intervals"
+        said.append(
+            f"Predictions come with {what} made to hold the truth in {sets.level:.0%} of the cases: on the test rows "
+            f"they held it in {sets.coverage:.0%} ({sets.low:.0%} to {sets.high:.0%}), mean size {sets.size:.3g}."
+        )
+    return said
+
+
+def show_ranking(ranking: Ranking, plot: Path | None = None) -> None:
+    """Sources best first; ties, early leavers and failures are called what they are."""
     rows = [
         [
             row.source,
             _figure(row.score),
             _figure(row.standard_error),
+            _span(row.rank_low, row.rank_high),
             row.layer if row.score is not None else "-",
             f"{row.parameters / 1e6:.1f} M",
             f"{row.seconds:.1f}",
-            row.error or ("chosen" if row.source == ranking.chosen else "tied with the best" if row.tied else ""),
+            row.error or _standing(row, ranking),
         ]
         for row in ranking.rows
     ]
-    title = f"ranking by leave-one-out log-loss, negated (higher is better), on {_plural(ranking.examples, 'row')}"
-    _Page().table(["source", "score", "s.e.", "layer", "size", "seconds", ""], rows, title)
+    about = "score: leave-one-out log-loss, negated; rank: 90% interval"
+    title = f"sources by {ranking.order.replace('_', ' ')} score on {_plural(ranking.examples, 'row')} ({about})"
+    page = _Page()
+    page.table(["source", "score", "s.e.", "rank", "layer", "size", "seconds", ""], rows, title)
+    if plot:
+        page.raw(f"plot  {plot}")
+
+
+def _standing(row: RankedSource, ranking: Ranking) -> str:
+    if row.source == ranking.chosen:
+        return "chosen"
+    if row.left:
+        return f"behind after {_plural(row.rows, 'row')}"
+    return "tied with the best" if row.tied else ""
+
+
+def _span(low: int | None, high: int | None) -> str:
+    if low is None or high is None:
+        return "-"
+    return f"{low}" if low == high else f"{low}-{high}"
+
+
+def show_audit(found: Audit) -> None:
+    """Every finding, the worst first, with the first names of each."""
+    page = _Page()
+    page.line(f"{_plural(found.examples, 'example')} looked at through {found.source}")
+    if not found.findings:
+        page.line(f"nothing found; looked for: {', '.join(found.checked)}")
+    for one in found.findings:
+        page.line()
+        page.line(f"{SEVERITY[one.severity][0]}: {one.kind}", style=SEVERITY[one.severity][1])
+        page.line(one.sentence, indent=2)
+        page.line(one.advice, indent=2)
+        remarks = one.remarks or ("",) * len(one.examples)
+        for names, remark in list(zip(one.examples, remarks, strict=True))[:NAMED]:
+            page.line(f"- {' = '.join(names)}{f': {remark}' if remark else ''}", indent=4)
+        if one.count > NAMED:
+            page.line("- ... (more with --json)", indent=4)
 
 
 def show_plan(plan: Mapping[str, Any]) -> None:

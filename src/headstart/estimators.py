@@ -91,7 +91,7 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         found = [suited(one, table, split.train) for one in sources.candidates(config.source, task.modality)]
         for name in _LOADED:
             self.__dict__.pop(name, None)
-        ranked = ranking.rank(task, table, split, found, config.seed, config.budget, self._embedder)
+        ranked = ranking.rank(task, table, split, found, config.seed, config.budget, config.score, self._embedder)
         source = next(one for one in found if one.name == ranked.chosen)
         arms = adapt.adapt(task, table, split, source, methods, config.seed, config.budget, self._embedder)
         self.arm_: Arm = next(arm for arm in arms if arm.name == adapt.choose(task, table, arms))

@@ -16,17 +16,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.exhibits import Audit, Exhibit, Exhibition, Finding, Map, Suspect
 from headstart.ledger import Ledger, LedgerRow
 
 __all__ = [
     "Arm",
     "ArmResult",
+    "Audit",
     "Calibration",
     "Conformal",
     "Curve",
     "Dataset",
     "Examples",
     "Exclusion",
+    "Exhibit",
+    "Exhibition",
+    "Finding",
     "FloatArray",
     "Gain",
     "IndexArray",
@@ -36,6 +41,7 @@ __all__ = [
     "Ledger",
     "LedgerRow",
     "LinearHead",
+    "Map",
     "Modality",
     "MoreLabels",
     "Predictions",
@@ -46,6 +52,7 @@ __all__ = [
     "SourceCard",
     "SourceHead",
     "Split",
+    "Suspect",
     "Task",
 ]
 
@@ -228,9 +235,10 @@ class RankedSource:
 
     source: str
     score: float | None
-    """Higher is better; None where the source failed."""
+    """Minus the leave-one-out loss, in nats or in units of the variance; None where the source failed."""
     standard_error: float | None
     scores: Mapping[str, float] = field(default_factory=dict)
+    """Every score that was computed, by name, on the same ``rows``."""
     seconds: float = 0.0
     error: str | None = None
     layer: str = "last"
@@ -238,6 +246,14 @@ class RankedSource:
     """Not distinguishable from the best: within one standard error of the paired difference."""
     parameters: int = 0
     licence: str = ""
+    rows: int = 0
+    """Train rows that its scores are based on."""
+    left: bool = False
+    """Clearly behind on these rows, so not looked at on more."""
+    rank_low: int | None = None
+    """Best rank that it may have among the sources measured on the same rows, in 90% of draws of these rows."""
+    rank_high: int | None = None
+    """Worst such rank."""
 
 
 @dataclass(frozen=True)
@@ -248,8 +264,13 @@ class Ranking:
     chosen: str
     """The cheapest source that is tied with the best."""
     examples: int
-    """Number of train rows the scores are based on."""
+    """Most train rows that scores are based on."""
     score: str = "ridge_loo"
+    """What ``score`` and ``standard_error`` of the rows are."""
+    order: str = "fused"
+    """What the rows are ordered by: a name in their ``scores``."""
+    shortlist: tuple[str, ...] = ()
+    """Worth adapting: the first three and all that are tied with the best."""
 
 
 @dataclass(frozen=True)
