@@ -86,13 +86,13 @@ def depthwise(inputs: Tensor, weight: Tensor, stride: int, padding: int) -> Tens
 
 class _Depthwise(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:  # type: ignore[override]
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
         ctx.save_for_backward(inputs, weight)
         ctx.geometry = stride, padding
         return functional.conv2d(inputs, weight, None, stride, padding, 1, len(weight))
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         given = (*ctx.saved_tensors, gradient.contiguous(memory_format=LAST), *ctx.geometry)
         by_input = _by_input(*given) if ctx.needs_input_grad[0] else None
         by_weight = _by_weight(*given) if ctx.needs_input_grad[1] else None

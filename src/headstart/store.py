@@ -271,7 +271,7 @@ class Run:
         self._on_step = on_step or (lambda *_: None)
         self._claim()
         self._lock = self._take_lock()
-        for left in (*folder.glob(f".*{UNFINISHED}"), *folder.glob(f"steps/.*{UNFINISHED}")):
+        for left in (path for place in (".", "steps", "training") for path in (folder / place).glob(f".*{UNFINISHED}")):
             left.unlink(missing_ok=True)
 
     def _claim(self) -> None:

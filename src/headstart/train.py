@@ -186,7 +186,8 @@ class Trainer:
         rng = np.random.default_rng((self.seed, step, int(positions[0]))) if self.recipe.augment else None
         inputs = to_device(self.feed.batch(positions, rng), self.device)
         with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
-            loss = self.loss(self.model, Batch(inputs, self.targets[torch.from_numpy(positions)])) * share
+            done = (step + 1) / max(step + 1, self.outcome.steps)
+            loss = self.loss(self.model, Batch(inputs, self.targets[torch.from_numpy(positions)], done)) * share
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 
@@ -257,7 +258,8 @@ class Trainer:
             return {name[len(prefix) :]: value.clone() for name, value in tensors.items() if name.startswith(prefix)}
 
         self.model.load_state_dict(part("model."), strict=True)
-        self.average = {name: value.to(self.device) for name, value in part("average.").items()}
+        average = part("average.")  # a file holds tensors in an order of its own
+        self.average = {name: average[name].to(self.device) for name in self.trained}
         self.optimizer.state.clear()
         for key in ("step", "exp_avg", "exp_avg_sq"):
             for name, value in part(f"optimizer.{key}.").items():

@@ -15,22 +15,11 @@ from headstart import heads, runtime
 from headstart.backbones.source import Source
 from headstart.calibration import log_losses, temperature
 from headstart.checkpoint import Checkpoint
-from headstart.errors import unknown_name
+from headstart.errors import UsageError
 from headstart.features import Embedder
 from headstart.recipe import Batch, Feed, Group, Recipe
 from headstart.store import fingerprint
-from headstart.types import (
-    Arm,
-    Examples,
-    FloatArray,
-    IndexArray,
-    LinearHead,
-    Modality,
-    Predictions,
-    Problem,
-    Split,
-    Task,
-)
+from headstart.types import Arm, Examples, FloatArray, IndexArray, LinearHead, Predictions, Split, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,7 +27,7 @@ if TYPE_CHECKING:
     from headstart.backbones.base import Backbone, TargetModel
     from headstart.train import Trainer
 
-__all__ = ["Context", "Method", "Tuned", "from_probe", "layered", "task_loss"]
+__all__ = ["Context", "Method", "Tuned", "layered", "task_loss"]
 
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the tuned weights that are tried between start and end of a training that began at a probe."""
@@ -106,30 +95,28 @@ class Tuned:
     """A method that trains a model step by step; a subclass overrides what differs.
 
     Args:
-        settings: How to train; None: the method's `defaults` for the modality at hand.
+        settings: How to train; None: the method's own.
     """
 
     name: ClassVar[str] = ""
     """As in the table of methods."""
+    settings: Recipe = Recipe()
+    texts: ClassVar[Recipe | None] = None
+    """The method's own settings for texts, where they differ."""
     mixes: ClassVar[bool] = False
     """Whether the shipped weights lie between the start, a probe, and the tuned ones (WiSE-FT, Wortsman et al.
     2022), as held-out rows decide."""
     refits: ClassVar[bool] = False
     """Whether the head is fitted anew, in closed form, to the tuned embeddings."""
-    problems: ClassVar[tuple[Problem, ...]] = ("classification", "multilabel", "regression")
-    """What it can learn."""
-    settings: Recipe
 
     def __init__(self, settings: Recipe | None = None) -> None:
-        self._given = settings
-        self.settings = settings or self.defaults("image")
+        self.settings = settings or type(self).settings
 
     # --- the contract: what a method can change -------------------------------------------------
 
-    @classmethod
-    def defaults(cls, modality: Modality) -> Recipe:  # noqa: ARG003
-        """The settings where none are given."""
-        return Recipe()
+    def obstacle(self, context: Context) -> str | None:  # noqa: ARG002
+        """Why this method cannot adapt this source to this task, as the end of a sentence; None where it can."""
+        return None
 
     def prepare(self, model: TargetModel, context: Context) -> TargetModel:  # noqa: ARG002
         """The model before the first step: new head, added modules, another layer."""
@@ -157,38 +144,14 @@ class Tuned:
         """Trains, looks at held-out rows where there are any, and gives an arm.
 
         Raises:
-            UsageError: If the method cannot learn this problem.
+            UsageError: If the method cannot adapt this source to this task.
             Diverged: If training leaves the finite numbers.
             ResourceError: If memory or the disk is full.
         """
-        if context.task.problem not in self.problems:
-            raise unknown_name(f"problem of the method {self.name}", context.task.problem, self.problems)
-        method = self if self._given else type(self)(self.defaults(context.task.modality))
-        return _Training(method, context).arm()
-
-
-def from_probe(model: TargetModel, context: Context, layer: str | None = None) -> None:
-    """Gives the model the layer of the frozen probe and its calibrated head.
-
-    Args:
-        model: Gets them.
-        context: The probe is fitted to its train rows.
-        layer: The layer to fit the head on; None: the one the probe chooses.
-    """
-    import torch
-
-    task, split, targets = context.task, context.split, context.examples.targets[context.split.train]
-    layers = context.embedder.embed(context.source, context.examples, split.train)
-    tried = {
-        name: heads.best(layers[name], targets, split.folds, task.problem, task.outputs)
-        for name in ([layer] if layer else layers)
-    }
-    model.layer = min(tried, key=lambda name: tried[name].loss)
-    head = tried[model.layer].head
-    center, scale = context.target_moments
-    with torch.no_grad():
-        model.head.weight.copy_(torch.from_numpy(head.weight / (head.temperature * scale)))
-        model.head.bias.copy_(torch.from_numpy((head.bias - center) / (head.temperature * scale)))
+        if obstacle := self.obstacle(context):
+            raise UsageError(f"method '{self.name}' cannot adapt {context.source.name}: {obstacle}")
+        own = self.settings is type(self).settings and context.task.modality == "text"
+        return _Training(type(self)(self.texts) if own and self.texts else self, context).arm()
 
 
 class _Training:
@@ -278,17 +241,15 @@ class _Training:
     def _affordable(self, trainer: Trainer, steps: int) -> int:
         """As many of the steps as fit the budget, by timed ones; says so. A checkpoint keeps to its own plan."""
         seconds = self.context.seconds
-        if seconds is None:
-            return steps
         if planned := trainer.planned():
             return planned
+        if seconds is None:
+            return steps
         pace = trainer.pace()
         fitting = max(1, min(steps, int(seconds / pace)))
-        self.context.say(
-            f"{self.method.name}: {fitting:,} steps of {pace:.2g} s on {len(self.targets):,} rows, about "
-            f"{max(1, round(fitting * pace)):,} s"
-            + (f"; {steps:,} would not fit the budget" if fitting < steps else "")
-        )
+        rest = f"; {steps:,} would not fit the budget" if fitting < steps else ""
+        length = f"{fitting:,} steps of {pace:.2g} s, about {max(1, round(fitting * pace)):,} s"
+        self.context.say(f"{self.method.name} on {len(self.targets):,} rows: {length}{rest}")
         if fitting < steps:
             trainer.outcome.events.append(f"{fitting:,} of {steps:,} steps fit the budget")
         return fitting
@@ -374,19 +335,23 @@ def task_loss(logits: Tensor, targets: Tensor, task: Task, smoothing: float, wei
     return functional.mse_loss(logits[:, 0], targets)
 
 
-def layered(model: TargetModel, decay: float = 1.0, head: float | None = 1.0, first: int = 0) -> list[Group]:
+def layered(
+    model: TargetModel, decay: float = 1.0, head: float | None = 1.0, skip: Callable[[str], bool] | None = None
+) -> list[Group]:
     """Every parameter of a model, in groups by stage.
 
     Args:
         model: The backbone with its head.
         decay: Multiple of the rate from each stage to the one before it.
-        head: Multiple of the rate of the head; None: it stays as it is.
-        first: The first stage that trains.
+        head: Multiple of the rate of the head; None: the head does not train.
+        skip: Names of parameters (of ``Backbone.model``) that stay as they are.
     """
+    names = {id(parameter): name for name, parameter in model.backbone.model.named_parameters()}
     stages = model.backbone.stages
     groups = []
-    for number, stage in list(enumerate(stages))[first:]:
-        groups += _split(list(stage.module.parameters()), decay ** (len(stages) - 1 - number))
+    for number, stage in enumerate(stages):
+        parameters = [p for p in stage.module.parameters() if not (skip and skip(names[id(p)]))]
+        groups += _split(parameters, decay ** (len(stages) - 1 - number))
     return groups if head is None else [*groups, *_split(list(model.head.parameters()), head)]
 
 

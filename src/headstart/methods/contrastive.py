@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from headstart.recipe import Batch, Group, Recipe
 from headstart.tuning import Context, Tuned, layered
-from headstart.types import Modality
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,14 +35,14 @@ class Contrastive(Tuned):
 
     name = "contrastive"
     refits = True
-    problems = ("classification",)
-    settings: Settings
+    settings: Settings = Settings(rate=2e-4, epochs=10, least_steps=90, most_steps=120, classes_a_batch=8)
+    """A fixed number of small steps: more of them only memorise the rows."""
+    texts = replace(settings, rate=1e-4)
 
-    @classmethod
-    def defaults(cls, modality: Modality) -> Settings:
-        """A fixed number of small steps: more of them only memorise the rows."""
-        rate = 1e-4 if modality == "text" else 2e-4
-        return Settings(rate=rate, epochs=10, least_steps=90, most_steps=120, classes_a_batch=8)
+    def obstacle(self, context: Context) -> str | None:
+        """A task without classes."""
+        problem = context.task.problem
+        return None if problem == "classification" else f"the task is {problem}, and contrast needs classes"
 
     def parameter_groups(self, model: TargetModel) -> list[Group]:
         """Every layer; the head is fitted afterwards."""

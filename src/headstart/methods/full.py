@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from headstart.recipe import Recipe
 from headstart.tuning import Tuned
-from headstart.types import Modality
 
 __all__ = ["Full"]
 
@@ -13,8 +12,5 @@ class Full(Tuned):
     """Every parameter trains from the source's weights, under a random head (Yosinski et al. 2014)."""
 
     name = "full"
-
-    @classmethod
-    def defaults(cls, modality: Modality) -> Recipe:
-        """Texts need a lower rate."""
-        return Recipe(rate=2e-4) if modality == "image" else Recipe(rate=1e-4, epochs=6, least_steps=60)
+    settings = Recipe(rate=2e-4)
+    texts = Recipe(rate=1e-4, epochs=6, least_steps=60)

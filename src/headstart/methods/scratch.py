@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headstart.recipe import Recipe
 from headstart.tuning import Context, Tuned
-from headstart.types import Modality
 
 if TYPE_CHECKING:
     from headstart.backbones.base import TargetModel
@@ -22,11 +22,8 @@ class Scratch(Tuned):
 
     name = "scratch"
 
-    @classmethod
-    def defaults(cls, modality: Modality) -> Recipe:
-        """Long and with statistics of its own; nothing of a source is there to be kept."""
-        rate = 1e-3 if modality == "image" else 5e-4
-        return Recipe(rate=rate, decay=0.05, epochs=100, patience=100, looks=10, average=0, freeze_statistics=False)
+    settings = Recipe(rate=1e-3, decay=0.05, epochs=100, patience=100, looks=10, average=0, freeze_statistics=False)
+    texts = replace(settings, rate=5e-4)
 
     def prepare(self, model: TargetModel, context: Context) -> TargetModel:
         """Forgets the source's weights."""
