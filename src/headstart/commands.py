@@ -186,10 +186,10 @@ def _verify(options: argparse.Namespace) -> Answer:
 
 def _sources(options: argparse.Namespace) -> Answer:
     from headstart import console
-    from headstart.sources import listing
+    from headstart.sources import forms, listing
 
     rows = listing(options.modality)
-    return Answer(rows, lambda: console.show_sources(rows))
+    return Answer(rows, lambda: console.show_sources(rows, forms()))
 
 
 def _report(options: argparse.Namespace) -> Answer:

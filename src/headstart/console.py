@@ -305,8 +305,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield name, ", ".join(map(str, value))
 
 
-def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Sources with their facts; then what the unusable ones need."""
+def show_sources(rows: Sequence[Mapping[str, Any]], forms: Sequence[tuple[str, str]]) -> None:
+    """Sources with their facts, what the unusable ones need, and how the unlisted ones are named."""
     page = _Page()
     facts = [
         [row["name"], row["modality"], f"{row['parameters'] / 1e6:.1f} M", row["licence"], row["trained_on"]]
@@ -316,6 +316,8 @@ def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if row["missing"]:
             page.line(f"not usable here: {row['name']}: {row['missing']}")
+    if forms:
+        page.table(["further names", "what they name"], [list(form) for form in forms])
 
 
 def show_doctor(findings: Mapping[str, Any]) -> None:

@@ -44,6 +44,7 @@ __all__ = [
     "Ranking",
     "Receipt",
     "SourceCard",
+    "SourceHead",
     "Split",
     "Task",
 ]
@@ -197,6 +198,28 @@ class SourceCard:
     """What `headstart.backbones.build` takes: family and settings, plain JSON."""
     revision: str = ""
     """Commit of the repository the source was read from; empty where it has none."""
+
+
+@dataclass(frozen=True)
+class SourceHead:
+    """The classifier a source was trained with: a linear map on its ``last`` embedding."""
+
+    weight: NDArray[np.float32]
+    """(Z, D)."""
+    bias: NDArray[np.float32]
+    """(Z,)."""
+    classes: tuple[str, ...] = ()
+    """Z names in the order of the rows, not always distinct; empty where they are not known."""
+
+    def logits(self, embeddings: FloatArray) -> FloatArray:
+        """Logits ``(N, Z)`` of embeddings ``(N, D)``."""
+        return np.asarray(embeddings, np.float32) @ self.weight.T + self.bias
+
+    def probabilities(self, embeddings: FloatArray) -> FloatArray:
+        """Softmax of the logits, ``(N, Z)``: the source's own predictions, which LEEP and NCE compare with labels."""
+        logits = self.logits(embeddings)
+        grown = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(grown / grown.sum(1, keepdims=True))
 
 
 @dataclass(frozen=True)

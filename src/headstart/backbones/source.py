@@ -13,7 +13,7 @@ from headstart.errors import BundleRefused
 from headstart.ledger import LedgerRow
 from headstart.runtime import calm_threads
 from headstart.store import fingerprint
-from headstart.types import InputSpec, SourceCard
+from headstart.types import InputSpec, SourceCard, SourceHead
 
 if TYPE_CHECKING:
     from headstart.backbones.base import Backbone
@@ -41,6 +41,8 @@ class Source:
     """Tensors of the source's files that the backbone does without, such as a head, each with the rule that says so."""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Name in `Backbone.model` -> name in the source's files, where that is another."""
+    head: Callable[[], SourceHead | None] = field(default=lambda: None, repr=False, compare=False)
+    """Reads the classifier the source was trained with; None where it has none that is linear in the embedding."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -61,7 +63,7 @@ class Source:
         if not tensors:
             return self
         card = replace(self.card, weights_sha256=fingerprint(self.card.weights_sha256, tensors))
-        return replace(self, card=card, tensors=lambda: {**self.tensors(), **tensors})
+        return replace(self, card=card, tensors=lambda: {**self.tensors(), **tensors}, head=lambda: None)
 
     def from_scratch(self, seed: int) -> Source:
         """The same architecture and preprocessing with the random weights of this seed: the scratch twin's start."""
@@ -78,7 +80,7 @@ class Source:
 
         sha256 = fingerprint("from scratch", seed, self.card.architecture)
         card = replace(self.card, name=f"{self.name} from scratch", trained_on="nothing", weights_sha256=sha256)
-        return replace(self, card=replace(card, prior=None, prior_name=""), tensors=untrained)
+        return replace(self, card=replace(card, prior=None, prior_name=""), tensors=untrained, head=lambda: None)
 
     def backbone(self) -> Backbone:
         """The backbone with the source's weights, in evaluation mode.
@@ -97,6 +99,7 @@ class Source:
         account(shapes, {name: tensor.shape for name, tensor in tensors.items()}, self.name)
         backbone = build(self.card.architecture)
         backbone.model.load_state_dict(tensors, strict=True)
+        backbone.source_head = self.head
         return backbone.eval()
 
 
