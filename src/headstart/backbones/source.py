@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from headstart.errors import BundleRefused
-from headstart.ledger import LedgerRow
 from headstart.runtime import calm_threads
 from headstart.store import fingerprint
 from headstart.types import InputSpec, SourceCard, SourceHead
@@ -37,8 +36,8 @@ class Source:
     """
     assets: Callable[[], Mapping[str, bytes]] = field(default=dict, repr=False, compare=False)
     """Reads further files of the source: ``tokenizer.json``."""
-    unused: tuple[LedgerRow, ...] = field(default=(), repr=False, compare=False)
-    """Tensors of the source's files that the backbone does without, such as a head, each with the rule that says so."""
+    unused: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Tensors of the source's files that no part of the backbone takes, such as a head -> the rule that says so."""
     origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Name in `Backbone.model` -> name in the source's files, where that is another."""
     head: Callable[[], SourceHead | None] = field(default=lambda: None, repr=False, compare=False)

@@ -32,7 +32,8 @@ def begin(task: Task, source: Source, remember: Callable[..., Any]) -> Ledger:
         LedgerRow(f"head.{name}", "fresh", shape, "none", reason)
         for name, shape in (("weight", (outputs, source.card.dim)), ("bias", (outputs,)))
     ]
-    return Ledger((*copied, *head))
+    unused = (LedgerRow(name, "unused", (), rule.partition(":")[0], rule) for name, rule in source.unused.items())
+    return Ledger((*copied, *head, *unused))
 
 
 def _copied(source: Source) -> tuple[LedgerRow, ...]:
@@ -41,13 +42,18 @@ def _copied(source: Source) -> tuple[LedgerRow, ...]:
             f"backbone.{name}",
             "copied",
             tuple(value.shape),
-            "name",
-            f"same name and shape in {source.name}",
-            (name,),
+            "renamed" if name in source.origins else "name",
+            _told(name, source),
+            (source.origins.get(name, name),),
             sha256=sha256_array(value),
         )
         for name, value in source.tensors().items()
     )
+
+
+def _told(name: str, source: Source) -> str:
+    origin = source.origins.get(name)
+    return f"{origin} in {source.name}, same shape" if origin else f"same name and shape in {source.name}"
 
 
 def finish(ledger: Ledger, arm: Arm) -> Ledger:

@@ -13,7 +13,9 @@ from headstart.types import SourceCard
 
 __all__ = ["PROVIDERS", "Offer", "Provider", "candidates", "forms", "listing", "offers", "resolve"]
 
-PROVIDERS = Registry("provider", {"packaged": "headstart.sources.packaged:PackagedSources", "hf": "headstart.sources.hf:HubSources"})
+PROVIDERS = Registry(
+    "provider", {"packaged": "headstart.sources.packaged:PackagedSources", "hf": "headstart.sources.hf:HubSources"}
+)
 
 
 @dataclass(frozen=True)

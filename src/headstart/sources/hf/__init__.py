@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -105,7 +106,7 @@ def source_of(name: str, folder: ModelFolder) -> Source:
             parameters=sum(table[theirs].elements for theirs in found.names.values()),
             dim=config.dim,
             layers=_layers(config),
-            input=config.input,
+            input=replace(config.input, prompt=config.input.prompt or facts.get("prompt", "")),
             trained_on=facts.get("trained_on", UNKNOWN),
             licence=facts.get("licence") or _licence(folder),
             weights_sha256=weights.sha256,
@@ -118,7 +119,7 @@ def source_of(name: str, folder: ModelFolder) -> Source:
         card,
         partial(_tensors, name, weights, found),
         partial(_assets, name, folder, config),
-        partial(_head, name, weights, config),
+        head=partial(_head, name, weights, config),
         unused=found.unused,
         origins={ours: theirs for ours, theirs in found.names.items() if ours != theirs},
     )

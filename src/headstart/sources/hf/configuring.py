@@ -11,7 +11,7 @@ from typing import Any
 from headstart.backbones.rules import TEXT, VISION
 from headstart.backbones.settings import Real, Whole, check_settings
 from headstart.errors import BundleRefused
-from headstart.safety import shown, strict_json
+from headstart.safety import TOKENIZER_LIMIT, TOKENIZER_VALUES, shown, strict_json
 from headstart.sources.hf.folder import ModelFolder
 from headstart.types import InputSpec, Modality
 
@@ -69,7 +69,10 @@ def document(folder: ModelFolder, name: str) -> dict[str, Any]:
     Raises:
         BundleRefused: If it is missing, not strict JSON, or names code to run.
     """
-    found = strict_json(folder.read(name), name)
+    return _no_code(strict_json(folder.read(name), name), name)
+
+
+def _no_code(found: dict[str, Any], name: str) -> dict[str, Any]:
     for key in _keys(found):
         if key in CODE:
             raise BundleRefused(f"{name} names code to run ({key}); a source is data only, and code is never run")
@@ -136,7 +139,9 @@ def _width(kind: str, settings: Mapping[str, Any]) -> int:
 
 def _classes(config: Mapping[str, Any]) -> tuple[str, ...]:
     names = config.get("id2label")
-    if not isinstance(names, dict) or sorted(names, key=lambda key: (len(key), key)) != [str(i) for i in range(len(names))]:
+    if not isinstance(names, dict) or sorted(names, key=lambda key: (len(key), key)) != [
+        str(i) for i in range(len(names))
+    ]:
         return ()
     return tuple(str(names[str(i)]) for i in range(len(names)))
 
@@ -163,7 +168,7 @@ def _text(folder: ModelFolder, kind: str, settings: Mapping[str, Any]) -> tuple[
 
 def _positions(kind: str, settings: Mapping[str, Any]) -> int:
     most = int(settings.get("max_position_embeddings", 512))
-    longest = most - settings.get("pad_token_id", 1) - 1 if kind in PAST_PADDING else most
+    longest = most - int(settings.get("pad_token_id", 1)) - 1 if kind in PAST_PADDING else most
     if longest < 1:
         raise BundleRefused(f"config.json has max_position_embeddings {most}, which leaves no token")
     return longest
@@ -173,18 +178,26 @@ def _limits(folder: ModelFolder) -> Iterator[int]:
     for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
         if not folder.has(name):
             continue
-        found = strict_json(HUGE.sub(rb"\g<1>0", folder.read(name)), name)
-        if next((key for key in _keys(found) if key in CODE), None):
-            raise BundleRefused(f"{name} names code to run; a source is data only, and code is never run")
-        if found.get("do_lower_case") and b'"lowercase":true' not in _squeezed(folder):
+        found = _no_code(strict_json(HUGE.sub(rb"\g<1>0", folder.read(name)), name), name)
+        if found.get("do_lower_case") and not _lowers(folder):
             raise BundleRefused(f"{name} wants lower case, and tokenizer.json does not make it")
         limit = found.get(key)
-        if type(limit) in (int, float) and 0 < limit <= LONGEST:
-            yield int(limit)
+        if isinstance(limit, (int, float)) and 0 < limit <= LONGEST:
+            yield max(1, int(limit))
 
 
-def _squeezed(folder: ModelFolder) -> bytes:
-    return b"".join(folder.read("tokenizer.json", 1 << 26).split()[:4000])
+def _lowers(folder: ModelFolder) -> bool:
+    """Whether the tokenizer itself turns text to lower case."""
+    found = strict_json(
+        folder.read("tokenizer.json", TOKENIZER_LIMIT), "tokenizer.json", TOKENIZER_LIMIT, TOKENIZER_VALUES
+    )
+    steps = [found.get("normalizer")]
+    for step in steps:
+        if isinstance(step, dict):
+            if step.get("type") == "Lowercase" or step.get("lowercase") is True:
+                return True
+            steps.extend(step["normalizers"] if isinstance(step.get("normalizers"), list) else ())
+    return False
 
 
 def _modules(folder: ModelFolder) -> dict[str, Any]:
@@ -240,7 +253,9 @@ def _prompt(folder: ModelFolder) -> str:
         return ""
     found = document(folder, name)
     prompts = found.get("prompts") or {}
-    if not isinstance(prompts, dict) or not all(isinstance(text, str) and len(text) <= 2000 for text in prompts.values()):
+    if not isinstance(prompts, dict) or not all(
+        isinstance(text, str) and len(text) <= 2000 for text in prompts.values()
+    ):
         raise BundleRefused(f"{name} has prompts that are not texts of at most 2,000 characters")
     default = found.get("default_prompt_name")
     if default is not None and default not in prompts:
@@ -307,7 +322,7 @@ def _processor(folder: ModelFolder) -> dict[str, Any]:
 
 def _sides(found: Mapping[str, Any], kind: str, settings: Mapping[str, Any]) -> tuple[int, int]:
     """Side of the square that the model sees, and of the resized image's short side that it is cut from."""
-    short = _side(found.get("size"), settings.get("image_size", 224))
+    short = _side(found.get("size"), int(settings.get("image_size", 224)))
     size = short
     if found.get("do_center_crop", kind in CROPPED) is True:
         size = min(_side(found.get("crop_size"), short), short)
@@ -322,7 +337,7 @@ def _sides(found: Mapping[str, Any], kind: str, settings: Mapping[str, Any]) -> 
 def _side(value: Any, default: int) -> int:
     if value is None:
         return default
-    sides = [value] if type(value) is int else list(value.values()) if isinstance(value, dict) else [None]
+    sides: list[Any] = [value] if type(value) is int else list(value.values()) if isinstance(value, dict) else [None]
     if not sides or not all(SIDE.accepts(side) and side == sides[0] for side in sides):
         raise BundleRefused(f"the processor's file has the size {shown(value)}; it must be one side in {SIDE}")
     return int(sides[0])

@@ -67,7 +67,7 @@ class ModelFolder:
             return read_head(folder, place.name)
 
     def sha256(self, name: str) -> str:
-        """SHA-256 of a file; of a large file in a cache, which is named by it, the name (`read` and compare to trust it).
+        """SHA-256 of a file; of a large file in a cache, which is named by it, its name: compare when it is read.
 
         Raises:
             BundleRefused: As `read` does.

@@ -80,7 +80,9 @@ def fetched(name: Name) -> ModelFolder:
     except HfHubHTTPError as error:
         raise UsageError(f"source '{typed}' could not be fetched: {_reason(error)}") from error
     except OSError as error:
-        raise UsageError(f"source '{typed}' could not be fetched: the network gave no answer ({_reason(error)})") from error
+        raise UsageError(
+            f"source '{typed}' could not be fetched: the network gave no answer ({_reason(error)})"
+        ) from error
     found = cached(Name(name.repository, commit))
     if found is None:
         raise UsageError(f"source '{typed}' was fetched, and is not in the cache {cache()}")
@@ -97,7 +99,9 @@ def _download(name: Name) -> str:
     if "model.safetensors" in wanted:
         wanted = [file for file in wanted if not file.startswith("model-") and file != "model.safetensors.index.json"]
     elif "model.safetensors.index.json" not in wanted:
-        raise BundleRefused(f"{name.repository} has no safetensors weights, the only ones that are read; nothing was fetched")
+        raise BundleRefused(
+            f"{name.repository} has no safetensors weights, the only ones that are read; nothing was fetched"
+        )
     for file in wanted:
         hf_hub_download(name.repository, file, revision=name.revision, cache_dir=cache(), endpoint=endpoint)
     return str(facts.sha)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.errors import BundleRefused
-from headstart.ledger import LedgerRow
 from headstart.safety import TensorInfo, non_finite, shown, strict_json, tensor_array, tensor_table
 from headstart.sources.hf.folder import ModelFolder
 from headstart.store import fingerprint
@@ -64,7 +63,9 @@ class Weights:
         for file, sha256 in self.files.items():
             data = self.folder.read(file, LIMIT)
             if (actual := hashlib.sha256(data).hexdigest()) != sha256:
-                raise BundleRefused(f"{file} was changed or damaged: its SHA-256 is {actual[:16]}..., not {sha256[:16]}...")
+                raise BundleRefused(
+                    f"{file} was changed or damaged: its SHA-256 is {actual[:16]}..., not {sha256[:16]}..."
+                )
             for theirs, info in tensor_table(data, len(data), file).items():
                 if theirs in wanted:
                     found[wanted[theirs]] = _floats(theirs, tensor_array(data, info), info.dtype, file)
@@ -167,9 +168,9 @@ HEADS: tuple[tuple[str, str], ...] = (
 INSIDE: tuple[tuple[str, str], ...] = (
     ("pooler.", "pooler: a layer after the embedding"),
     ("embeddings.position_ids", "position numbers: they are no weights"),
-    ("embeddings.mask_token", "mask token: for training only"),
 )
 """The same within a backbone."""
+MASK = ("embeddings.mask_token", "mask token: for training only")
 POSITIONS = ("embeddings.position_embeddings.", "positions: this backbone knows distances only")
 ATTENTION = tuple(
     (rf"\.attention\.attention\.{long}\.", f".attention.{long[0]}_proj.") for long in ("query", "key", "value")
@@ -196,7 +197,8 @@ class Naming:
 
     names: Mapping[str, str]
     """Name in the backbone -> name in the files."""
-    unused: tuple[LedgerRow, ...]
+    unused: Mapping[str, str]
+    """Name in the files of what the backbone does without -> the rule that says so."""
 
 
 def naming(table: Mapping[str, TensorInfo], kind: str, positions: bool = True) -> Naming:
@@ -211,18 +213,18 @@ def naming(table: Mapping[str, TensorInfo], kind: str, positions: bool = True) -
         BundleRefused: If a tensor is explained by no rule, or two become one.
     """
     prefix = PREFIXES[kind] if any(name.startswith(PREFIXES[kind]) for name in table) else ""
-    absent = INSIDE if positions else (*INSIDE, POSITIONS)
+    absent = (*INSIDE, *([MASK] if kind == "vit" else ()), *(() if positions else [POSITIONS]))
     names: dict[str, str] = {}
-    unused: list[LedgerRow] = []
-    for theirs, info in sorted(table.items()):
+    unused: dict[str, str] = {}
+    for theirs in sorted(table):
         if rule := _left_out(theirs, prefix, kind, absent):
-            unused.append(LedgerRow(theirs, "unused", info.shape, rule.partition(":")[0], rule))
+            unused[theirs] = rule
             continue
         ours = _renamed(theirs.removeprefix(prefix), kind)
         if ours in names:
             raise BundleRefused(f"tensors {shown(theirs)} and {shown(names[ours])} are both {shown(ours)}")
         names[ours] = theirs
-    return Naming(names, tuple(unused))
+    return Naming(names, unused)
 
 
 def _left_out(name: str, prefix: str, kind: str, absent: tuple[tuple[str, str], ...]) -> str | None:
