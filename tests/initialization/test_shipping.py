@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
@@ -32,9 +33,22 @@ def arm(source, **tensors):
     return Arm("arm", source.name, "full", 0, 0.0, "last", head, Predictions((), np.zeros((0, 3))), names)
 
 
+def test_what_the_backbone_does_without_is_told(source, begun):
+    assert source.unused
+    assert {row.tensor: row.reason for row in begun.unused} == dict(source.unused)
+
+
+def test_a_tensor_that_has_another_name_in_the_files_is_told(source):
+    first, *_ = source.tensors()
+    renamed = dataclasses.replace(source, origins={first: f"bert.{first}"})
+    row = next(iter(initialization.begin(TASK, renamed, lambda _, function, *inputs: function(*inputs))))
+    assert (row.rule, row.sources) == ("renamed", (f"bert.{first}",))
+    assert row.reason == f"bert.{first} in {source.name}, same shape"
+
+
 def test_every_tensor_of_the_target_starts_somewhere(source, begun):
     weights = source.tensors()
-    assert [row.tensor for row in begun] == [*(f"backbone.{n}" for n in weights), "head.weight", "head.bias"]
+    assert [row.tensor for row in begun.target] == [*(f"backbone.{n}" for n in weights), "head.weight", "head.bias"]
     assert {row.status for row in begun if row.tensor.startswith("head.")} == {"fresh"}
     assert begun.used == set(weights)
     assert begun.share("copied") + begun.share("fresh") == pytest.approx(1)

@@ -57,7 +57,7 @@ class HubSources:
             except BundleRefused as error:
                 yield Offer(_card(name, facts), str(error))
             else:
-                yield offer or Offer(_card(name, facts), _missing(name, facts))
+                yield offer or Offer(_card(name, facts), _missing(name, facts), fetchable=True)
 
     def claims(self, name: str) -> bool:
         """Whether the name is of the hub, or of a folder with a ``config.json`` that is no bundle."""
@@ -197,10 +197,9 @@ def _parsed(name: str) -> places.Name:
 
 
 def _missing(name: str, facts: Mapping[str, Any]) -> str:
-    size = f"about {facts['megabytes']:,} MB"
     if runtime.offline():
-        return f"not in the cache {places.cache()}, and the network may not be used; it has {size}"
-    return f"not in the cache yet; headstart fit DATA --source {name} fetches it ({size})"
+        return f"{facts['megabytes']:,} MB to fetch, and the network may not be used"
+    return f"{facts['megabytes']:,} MB to fetch; headstart fit DATA --source {name} does it"
 
 
 def _card(name: str, facts: Mapping[str, Any]) -> SourceCard:
