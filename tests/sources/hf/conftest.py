@@ -103,7 +103,7 @@ def save_tokenizer(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(facts))
 
 
-def save_modules(folder: Path, pooling: str = "cls", normalise: bool = True, prompts: dict | None = None) -> None:
+def make_modules(folder: Path, pooling: str = "cls", normalise: bool = True, prompts: dict | None = None) -> None:
     """What makes a folder one of sentence-transformers, in the form of its earlier releases."""
     kinds = ["Transformer", "Pooling", *(["Normalize"] if normalise else [])]
     places = ["", "1_Pooling", "2_Normalize"]
@@ -137,6 +137,12 @@ def models(tmp_path_factory):
         return made[kind]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def save_modules():
+    """`make_modules`."""
+    return make_modules
 
 
 @pytest.fixture
