@@ -25,8 +25,8 @@ class Offer:
     card: SourceCard
     missing: str | None
     """None when usable; else what one would need, as a sentence."""
-    fetchable: bool = False
-    """Whether opening it gets what is missing, where the network may be used."""
+    openable: bool = False
+    """Whether opening it may yet work: it is fetched, or refused in its own words."""
 
 
 class Provider(Protocol):
@@ -76,7 +76,7 @@ def resolve(name: str, modality: str | None = None) -> Source:
     if name in known:
         offer, provider = known[name]
         _check_modality(offer.card, modality, known)
-        if offer.missing and not offer.fetchable:
+        if offer.missing and not offer.openable:
             raise UsageError(f"source '{name}' cannot be used here: {offer.missing}")
         return provider.open(name)
     owner = next((provider for provider in _providers() if provider.claims(name)), None)

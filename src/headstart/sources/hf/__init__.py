@@ -55,9 +55,9 @@ class HubSources:
                 folder = places.cached(_parsed(name))
                 offer = None if folder is None else Offer(source_of(name, folder).card, None)
             except BundleRefused as error:
-                yield Offer(_card(name, facts), str(error))
+                yield Offer(_card(name, facts), str(error), openable=True)
             else:
-                yield offer or Offer(_card(name, facts), _missing(name, facts), fetchable=True)
+                yield offer or Offer(_card(name, facts), _missing(name, facts), openable=True)
 
     def claims(self, name: str) -> bool:
         """Whether the name is of the hub, or of a folder with a ``config.json`` that is no bundle."""

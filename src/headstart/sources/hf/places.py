@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from headstart import runtime
-from headstart.errors import BundleRefused, UsageError
+from headstart.errors import BundleRefused, HeadstartError, UsageError
 from headstart.safety import shown
 from headstart.sources.hf.folder import FILES, ModelFolder
 
@@ -71,18 +72,18 @@ def fetched(name: Name) -> ModelFolder:
     if runtime.offline():
         raise UsageError(
             f"source '{typed}' is not (whole) in the cache {cache()}, and the network may not be used "
-            f"(HF_HUB_OFFLINE or HEADSTART_OFFLINE is set). Fetch it where it may: headstart sources, or hf download"
+            "(HF_HUB_OFFLINE or HEADSTART_OFFLINE is set)"
         )
-    from huggingface_hub.errors import HfHubHTTPError
-
     try:
         commit = _download(name)
-    except HfHubHTTPError as error:
-        raise UsageError(f"source '{typed}' could not be fetched: {_reason(error)}") from error
-    except OSError as error:
-        raise UsageError(
-            f"source '{typed}' could not be fetched: the network gave no answer ({_reason(error)})"
-        ) from error
+    except HeadstartError:
+        raise
+    except Exception as error:  # the library's network layers raise in ways of their own
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        answered = getattr(error, "response", None) is not None
+        why = "the hub says" if answered else "no answer from the network"
+        raise UsageError(f"source '{typed}' could not be fetched: {why}: {_reason(error)}") from error
     found = cached(Name(name.repository, commit))
     if found is None:
         raise UsageError(f"source '{typed}' was fetched, and is not in the cache {cache()}")
