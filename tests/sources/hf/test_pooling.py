@@ -35,8 +35,7 @@ def library(folder, **options):
         return module.SentenceTransformer(str(folder), device="cpu", **options).encode(SENTENCES)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "last", "max"])
-@pytest.mark.parametrize("normalise", [False, True])
+@pytest.mark.parametrize(("pooling", "normalise"), [("mean", True), ("cls", False), ("last", True), ("max", False)])
 def test_pooling_equals_sentence_transformers(pooling, normalise, model, save_modules):
     folder = model("bert")
     save_modules(folder, pooling, normalise)
