@@ -55,17 +55,25 @@ class TextPipeline:
         self.fingerprint = f"text {digest} {spec.max_tokens} {spec.special_tokens} {spec.prompt!r}"
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token numbers of each text after the source's prompt, truncated."""
+        """Token numbers of each text after the source's prompt, truncated.
+
+        Raises:
+            BundleRefused: If the tokenizer does not do what it says, such as naming an unknown-word token it lacks.
+        """
+        return [encoding.ids for encoding in self._encoded(texts)]
+
+    def _encoded(self, texts: Sequence[str]) -> list[Any]:
         prompted = [self._prompt + text for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(prompted, add_special_tokens=self._special)
-        return [encoding.ids for encoding in encodings]
+        try:
+            return self._tokenizer.encode_batch_fast(prompted, add_special_tokens=self._special)
+        except Exception as error:  # noqa: BLE001  the library raises its Rust errors as plain Exception
+            raise BundleRefused(f"tokenizer.json fails on a text: {error}") from error
 
     def beyond(self, texts: Sequence[str]) -> IndexArray:
         """How many tokens of each text are cut off, (N,)."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=self._special)
         lost = [
             sum(len(part.ids) - sum(part.special_tokens_mask) for part in encoding.overflowing)
-            for encoding in encodings
+            for encoding in self._encoded(texts)
         ]
         return np.array(lost, np.int64)
 

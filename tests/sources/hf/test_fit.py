@@ -1,4 +1,4 @@
-"""A fit from a model folder and from the hub's cache, end to end: receipt, ledger, and a bundle with the very weights."""
+"""A fit from a model folder and from the cache of the hub: receipt, ledger, and a bundle with the very weights."""
 
 from __future__ import annotations
 

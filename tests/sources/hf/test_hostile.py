@@ -120,6 +120,7 @@ BROKEN = {
         "gives the token number 31, and the model",
     ),
     "a tokenizer of another form": (lambda folder: change(folder, "tokenizer.json", model=3), "cannot be read"),
+    "no token for unknown words": (lambda folder: unknown(folder), "fails on a text: .*Missing .UNK. token"),
     "tokens beyond, by the template": (lambda folder: template(folder, 999), "gives the token number 999"),
 }
 
@@ -127,6 +128,12 @@ BROKEN = {
 def weights_of_fewer_words(folder):
     weights(folder, **{NAME: np.ones((30, 16), np.float32)})
     change(folder, vocab_size=30)
+
+
+def unknown(folder):
+    found = json.loads((folder / "tokenizer.json").read_text())
+    found["model"]["vocab"]["[UNI]"] = found["model"]["vocab"].pop("[UNK]")
+    (folder / "tokenizer.json").write_text(json.dumps(found))
 
 
 def template(folder, number):
@@ -139,7 +146,8 @@ def use(name):
     from headstart.modalities import pipeline_of
 
     source = sources.resolve(str(name))
-    source.backbone(), pipeline_of(source)
+    source.backbone()
+    list(pipeline_of(source).batches(["a b nowhere"]))
 
 
 @pytest.mark.parametrize("case", BROKEN)
