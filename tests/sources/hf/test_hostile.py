@@ -121,6 +121,7 @@ BROKEN = {
     ),
     "a tokenizer of another form": (lambda folder: change(folder, "tokenizer.json", model=3), "cannot be read"),
     "no token for unknown words": (lambda folder: unknown(folder), "fails on a text: .*Missing .UNK. token"),
+    "a template that panics": (lambda folder: panicking(folder), "fails on a text: no entry found for key"),
     "tokens beyond, by the template": (lambda folder: template(folder, 999), "gives the token number 999"),
 }
 
@@ -133,6 +134,12 @@ def weights_of_fewer_words(folder):
 def unknown(folder):
     found = json.loads((folder / "tokenizer.json").read_text())
     found["model"]["vocab"]["[UNI]"] = found["model"]["vocab"].pop("[UNK]")
+    (folder / "tokenizer.json").write_text(json.dumps(found))
+
+
+def panicking(folder):
+    found = json.loads((folder / "tokenizer.json").read_text())
+    found["post_processor"]["special_tokens"]["[XEP]"] = found["post_processor"]["special_tokens"].pop("[SEP]")
     (folder / "tokenizer.json").write_text(json.dumps(found))
 
 
