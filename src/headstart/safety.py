@@ -26,6 +26,7 @@ from headstart.errors import BundleRefused, ResourceError
 __all__ = [
     "DTYPES",
     "JSON_LIMIT",
+    "JSON_VALUES",
     "TOKENIZER_LIMIT",
     "TOKENIZER_VALUES",
     "TensorInfo",
@@ -48,9 +49,8 @@ JSON_DEPTH = 100
 JSON_VALUES = 300_000
 """Most commas and opening brackets of a JSON file: what keeps parsing it far below a second."""
 TOKENIZER_LIMIT = 32_000_000
-"""Most bytes of a ``tokenizer.json``: one of 250,000 tokens has 17 million."""
 TOKENIZER_VALUES = 2_000_000
-"""Most commas and opening brackets of it."""
+"""Most bytes of a ``tokenizer.json``, one of 250,000 tokens has 17 million; and most commas and opening brackets."""
 HEADER_LIMIT = 1_000_000
 """Most bytes of a safetensors header."""
 TENSOR_LIMIT = 10_000
