@@ -95,8 +95,8 @@ class Ledger:
         parts = ", ".join(f"{self.share(status):.1%} {status}" for status in STATUSES[:3])
         count = f"{self.parameters:,} parameters in {len(self.target):,} tensors"
         left = f"{len(self.unused):,} source tensors unused"
-        told = f"{parts} of {count}; {self.share('frozen'):.1%} frozen; {left}"
-        return f"{told}; {self.proof}" if self.proof else told
+        frozen = f"{self.share('frozen'):.1%} frozen" if any(row.frozen for row in self.rows) else ""
+        return "; ".join(part for part in (f"{parts} of {count}", frozen, left, self.proof) if part)
 
     def adapted(self, changed: Mapping[str, tuple[str, str]]) -> Ledger:
         """The ledger after adapting: what is not named here is frozen, unless it never had a source.
