@@ -74,9 +74,11 @@ class Scene:
 
     @cached_property
     def _prefixes(self) -> tuple[str, str]:
-        """The prefixes of the target's and the source's names under which most of the names agree."""
+        """The prefixes of the target's and the source's names under which most names agree; none where few do."""
         ours, theirs = _beginnings(self.target), _beginnings(self.source)
-        return max(product(("", *ours), ("", *theirs)), key=lambda pair: self._agreeing(*pair))
+        found = max(product(("", *ours), ("", *theirs)), key=lambda pair: self._agreeing(*pair))
+        few = 2 * self._agreeing(*found) < min(len(self.target), len(self.source))
+        return ("", "") if few else found
 
     def _agreeing(self, ours: str, theirs: str) -> int:
         return sum(theirs + name[len(ours) :] in self.source for name in self.target if name.startswith(ours))
