@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.update(
         HEADSTART_CACHE=config.headstart_cache,  # type: ignore[attr-defined]
         HEADSTART_THREADS=THREADS,
+        HEADSTART_PROOF="quick",  # tests of the scratch twin ask for it
         OMP_NUM_THREADS=THREADS,
         GOMP_SPINCOUNT="1000",
         HF_HUB_OFFLINE="1",
@@ -33,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
         https_proxy=NOWHERE,
         no_proxy="localhost,127.0.0.1,::1",
         NO_COLOR="1",
+        HEADSTART_METHOD="probe",  # tuning takes minutes; tests that want it ask for it by name
         COLUMNS="120",
     )
 

@@ -20,6 +20,7 @@ from headstart.errors import UsageError, unknown_name
 __all__ = ["FitConfig", "parse_duration", "resolve"]
 
 ENVIRONMENT_PREFIX = "HEADSTART_"
+PROOFS = ("full", "quick", "off")
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -29,6 +30,8 @@ class FitConfig:
 
     source: str = "auto"
     """``auto`` ranks every usable source; a name; or several, comma-separated, to rank just those."""
+    score: str = "fused"
+    """What orders the sources: ``fused``, ``prior``, or a score of the score table."""
     method: str = "auto"
     """How to adapt: a name of the method table, or ``auto``."""
     budget: float | None = None
@@ -49,6 +52,8 @@ class FitConfig:
     """Metric that decides; None: by problem and class balance, said."""
     test_share: float = 0.2
     """Share of the rows held out for the proof where the data name no test rows, in (0, 0.9]."""
+    proof: str = "full"
+    """``full``; ``quick``: frozen arms and the classical baseline only; ``off``: the test rows stay unopened."""
 
     def __post_init__(self) -> None:
         """Refuses values out of range.
@@ -65,6 +70,8 @@ class FitConfig:
         problems = ("classification", "multilabel", "regression")
         if self.problem is not None and self.problem not in problems:
             raise unknown_name("problem", self.problem, problems)
+        if self.proof not in PROOFS:
+            raise unknown_name("proof", self.proof, PROOFS)
 
 
 def parse_duration(text: str | float | None) -> float | None:

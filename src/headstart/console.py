@@ -12,10 +12,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from headstart.outcome import Fit, Listener
-    from headstart.types import Ranking
+    from headstart.types import RankedSource, Ranking, Receipt
 
 __all__ = [
     "Progress",
@@ -204,6 +206,8 @@ def show_fit(result: Fit, name: str = "") -> None:
         page.line()
         show_ranking(result.ranking)
     page.line()
+    for sentence in worth(receipt):
+        page.line(sentence)
     for note in receipt.notes:
         page.line(f"note: {note}")
     if result.excluded:
@@ -215,22 +219,55 @@ def show_fit(result: Fit, name: str = "") -> None:
         page.raw(f"{what:<6}  {path}")
 
 
-def show_ranking(ranking: Ranking) -> None:
-    """Sources best first; ties and failures are called what they are."""
+def worth(receipt: Receipt) -> list[str]:
+    """What labels are worth, and when not to answer, as sentences."""
+    found = receipt.learning
+    said = [part.sentence for part in (found.saved, found.more) if part is not None] if found else []
+    sets = receipt.conformal
+    if sets is not None and sets.coverage is not None:
+        what = "sets of labels" if sets.threshold <= 1 and receipt.calibration else "intervals"
+        said.append(
+            f"Predictions come with {what} made to hold the truth in {sets.level:.0%} of the cases: on the test rows "
+            f"they held it in {sets.coverage:.0%} ({sets.low:.0%} to {sets.high:.0%}), mean size {sets.size:.3g}."
+        )
+    return said
+
+
+def show_ranking(ranking: Ranking, plot: Path | None = None) -> None:
+    """Sources best first; ties, early leavers and failures are called what they are."""
     rows = [
         [
             row.source,
             _figure(row.score),
             _figure(row.standard_error),
+            _span(row.rank_low, row.rank_high),
             row.layer if row.score is not None else "-",
             f"{row.parameters / 1e6:.1f} M",
             f"{row.seconds:.1f}",
-            row.error or ("chosen" if row.source == ranking.chosen else "tied with the best" if row.tied else ""),
+            row.error or _standing(row, ranking),
         ]
         for row in ranking.rows
     ]
-    title = f"ranking by leave-one-out log-loss, negated (higher is better), on {_plural(ranking.examples, 'row')}"
-    _Page().table(["source", "score", "s.e.", "layer", "size", "seconds", ""], rows, title)
+    about = "score: leave-one-out log-loss, negated; rank: 90% interval"
+    title = f"sources by {ranking.order.replace('_', ' ')} score on {_plural(ranking.examples, 'row')} ({about})"
+    page = _Page()
+    page.table(["source", "score", "s.e.", "rank", "layer", "size", "seconds", ""], rows, title)
+    if plot:
+        page.raw(f"plot  {plot}")
+
+
+def _standing(row: RankedSource, ranking: Ranking) -> str:
+    if row.source == ranking.chosen:
+        return "chosen"
+    if row.left:
+        return f"behind after {_plural(row.rows, 'row')}"
+    return "tied with the best" if row.tied else ""
+
+
+def _span(low: int | None, high: int | None) -> str:
+    if low is None or high is None:
+        return "-"
+    return f"{low}" if low == high else f"{low}-{high}"
 
 
 def show_plan(plan: Mapping[str, Any]) -> None:
@@ -305,8 +342,8 @@ def _flat(name: str, value: Any) -> Iterator[tuple[str, str]]:
         yield name, ", ".join(map(str, value))
 
 
-def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Sources with their facts; then what the unusable ones need."""
+def show_sources(rows: Sequence[Mapping[str, Any]], forms: Sequence[tuple[str, str]]) -> None:
+    """Sources with their facts, what the unusable ones need, and how the unlisted ones are named."""
     page = _Page()
     facts = [
         [row["name"], row["modality"], f"{row['parameters'] / 1e6:.1f} M", row["licence"], row["trained_on"]]
@@ -316,6 +353,8 @@ def show_sources(rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if row["missing"]:
             page.line(f"not usable here: {row['name']}: {row['missing']}")
+    if forms:
+        page.table(["further names", "what they name"], [list(form) for form in forms])
 
 
 def show_doctor(findings: Mapping[str, Any]) -> None:

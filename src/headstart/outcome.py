@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from headstart.store import plain
 from headstart.types import Exclusion, Ranking, Receipt
 
 if TYPE_CHECKING:
@@ -100,7 +100,13 @@ class Fit:
             "gain": asdict(receipt.gains[0]) if receipt.gains else None,
             "gains": [asdict(gain) for gain in receipt.gains],
             "detectable_gain": receipt.detectable_gain,
+            "proof": receipt.proof,
+            "protocol": receipt.protocol,
+            "not_measured": receipt.not_measured,
             "scratch_twin": receipt.scratch_twin,
+            "learning": receipt.learning,
+            "calibration": receipt.calibration,
+            "conformal": receipt.conformal,
             "counts": receipt.counts,
             "seconds": self.seconds,
             "ranking": ranking_json(self.ranking),
@@ -118,14 +124,3 @@ class Fit:
 def ranking_json(ranking: Ranking) -> list[dict[str, Any]]:
     """The rows of a ranking, best first, as plain JSON."""
     return [plain(asdict(row)) for row in ranking.rows]
-
-
-def plain(value: Any) -> Any:
-    """Strict JSON: numbers that are not finite become null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -16,6 +16,7 @@ from headstart.exporters import bundle as bundles
 from headstart.exporters.card import model_card
 from headstart.features import Embedder
 from headstart.initialization import finish
+from headstart.store import plain
 from headstart.types import Arm, Examples, Exclusion, Ledger, Receipt, SourceCard, Task
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _bytes(example: Any) -> bytes:
 
 
 def _config(task: Task, card: SourceCard, arm: Arm, precision: str) -> dict[str, Any]:
-    facts = ("name", "title", "provider", "licence", "trained_on", "weights_sha256", "parameters")
+    facts = ("name", "title", "provider", "licence", "trained_on", "weights_sha256", "parameters", "revision")
     return {
         "problem": task.problem,
         "modality": task.modality,
@@ -143,17 +144,13 @@ def _config(task: Task, card: SourceCard, arm: Arm, precision: str) -> dict[str,
 
 
 def _evidence(receipt: Receipt) -> dict[str, Any]:
-    """The receipt without its per-example arrays, which stay in the run."""
-    kept = {
-        f.name: getattr(receipt, f.name)
-        for f in dataclasses.fields(receipt)
-        if f.name not in ("arms", "targets", "gains")
-    }
+    """The receipt as plain JSON without its per-example arrays, which stay in the run."""
+    kept = {f.name: getattr(receipt, f.name) for f in dataclasses.fields(receipt) if f.name not in ("arms", "targets")}
     arms = [
         {k: getattr(arm, k) for k in ("name", "source", "method", "seconds", "validation", "test")}
         for arm in receipt.arms
     ]
-    return {**kept, "gains": [dataclasses.asdict(gain) for gain in receipt.gains], "arms": arms}
+    return dict(plain({**kept, "arms": arms}))
 
 
 def _facts(

@@ -17,16 +17,20 @@ __all__ = [
     "Statistic",
     "corrected_t",
     "detectable_gain",
+    "detectable_gain_repeated",
     "holm",
     "mcnemar",
     "needed_rows",
     "paired_bootstrap",
+    "resampled",
     "wilson",
 ]
 
 Statistic = Callable[[FloatArray], FloatArray]
 """Row weights ``(B, N)`` -> the statistic under each weighting ``(B,)``; weights are counts that sum to N."""
 
+JACKKNIFED = 2000
+"""Rows beyond which the jackknife and the bootstrap agree."""
 CHUNK = 2_000_000
 """Largest number of row weights held at once: 16 MB."""
 
@@ -55,7 +59,9 @@ def paired_bootstrap(
     """Percentile bootstrap interval of a paired difference: rows are drawn, both arms are measured on the same draw.
 
     Percentiles are expanded for small samples (Hesterberg 2015, "What Teachers Should Know About the
-    Bootstrap", section 5.3): alpha/2 becomes Phi(-sqrt(n / (n-1)) t_{n-1, 1-alpha/2}).
+    Bootstrap", section 5.3): alpha/2 becomes Phi(-sqrt(n / (n-1)) t_{n-1, 1-alpha/2}). Up to `JACKKNIFED`
+    rows the interval is stretched around the value to the jackknife's standard error where that is larger:
+    of a class with few rows, draws know too little spread (benchmarks/evidence.py measures both).
     An interval always covers 0 where so few rows differ that no sign test could reject at this
     level: with d rows all in one direction its two-sided p is 2^(1-d); below 6 rows that is above 0.05.
 
@@ -73,15 +79,29 @@ def paired_bootstrap(
     generator = np.random.default_rng(seed)
     size = max(1, CHUNK // rows)
     sizes = [min(size, resamples - done) for done in range(0, resamples, size)]
-    draws = np.concatenate([statistic(_weights(generator, count, rows)) for count in sizes])
+    draws = np.concatenate([statistic(resampled(generator, count, rows)) for count in sizes])
     tail = float(ndtr(np.sqrt(rows / (rows - 1)) * stdtrit(rows - 1, (1 - level) / 2)))
-    low, high = (float(bound) for bound in np.quantile(draws, [tail, 1 - tail]))
+    stretch = _stretch(statistic, rows, float(draws.std()))
+    low, high = (value + stretch * (float(bound) - value) for bound in np.quantile(draws, [tail, 1 - tail]))
+    low, high = min(low, value), max(high, value)
     if 2.0 ** (1 - differing) > 1 - level:
         low, high = min(low, 0.0), max(high, 0.0)
     return Interval(value, low, high)
 
 
-def _weights(generator: np.random.Generator, draws: int, rows: int) -> FloatArray:
+def _stretch(statistic: Statistic, rows: int, spread: float) -> float:
+    """How much larger the jackknife's standard error is than the bootstrap's; 1 where it is not."""
+    if rows > JACKKNIFED or not spread:
+        return 1.0
+    size = max(1, CHUNK // rows)
+    left_out = np.concatenate(
+        [statistic(1.0 - np.eye(min(size, rows - first), rows, first)) for first in range(0, rows, size)]
+    )
+    return max(1.0, float(np.sqrt((rows - 1) ** 2 / rows * left_out.var(ddof=1))) / spread)
+
+
+def resampled(generator: np.random.Generator, draws: int, rows: int) -> FloatArray:
+    """Row weights ``(draws, rows)`` of a bootstrap: how often each row was drawn."""
     picks = generator.integers(0, rows, (draws, rows)) + rows * np.arange(draws)[:, None]
     return np.bincount(picks.ravel(), minlength=draws * rows).reshape(draws, rows).astype(np.float64)
 
@@ -151,6 +171,25 @@ def detectable_gain(n_test: int, discordant: float = 0.25, power: float = 0.8, l
     if needed_rows(1.0, discordant, power, level) >= n_test:
         return 1.0
     return float(brentq(lambda gain: needed_rows(gain, discordant, power, level) - n_test, 1e-9, 1.0))
+
+
+def detectable_gain_repeated(
+    rows: int, folds: int, repeats: int, discordant: float = 0.25, power: float = 0.8, level: float = 0.95
+) -> float | None:
+    """Smallest gain in accuracy that repeated cross-validation of ``rows`` rows detects by `corrected_t`.
+
+    A fold's difference of n = rows/folds paired outcomes has the variance discordant / n, and the mean of
+    J = folds * repeats of them (1/J + 1/(folds - 1)) times that (Nadeau and Bengio 2003, section 3).
+    At most 1; None with fewer rows than folds.
+
+    >>> round(detectable_gain_repeated(300, 5, 5), 2)
+    0.1
+    """
+    count = folds * repeats
+    if rows < folds or count < 2:
+        return None
+    error = np.sqrt((1 / count + 1 / (folds - 1)) * discordant * folds / rows)
+    return min(1.0, float((stdtrit(count - 1, (1 + level) / 2) + stdtrit(count - 1, power)) * error))
 
 
 def holm(p_values: Sequence[float]) -> FloatArray:

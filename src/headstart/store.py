@@ -30,6 +30,7 @@ __all__ = [
     "decode",
     "encode",
     "fingerprint",
+    "plain",
     "read_step",
     "remember",
     "sha256_array",
@@ -114,6 +115,19 @@ def sha256_array(array: np.ndarray) -> str:
     sha = hashlib.sha256(str((array.dtype.str, array.shape)).encode())
     sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()[:16]
+
+
+def plain(value: Any) -> Any:
+    """Strict JSON of records and arrays, for readers other than `decode`: what is not finite becomes null."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (np.ndarray, np.generic)):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def encode(value: Any, arrays: dict[str, np.ndarray]) -> Any:
@@ -216,15 +230,18 @@ def _key(name: str, function: Callable[..., Any], inputs: tuple[Any, ...]) -> st
     return fingerprint(name, __version__, f"{function.__module__}.{function.__qualname__}", *inputs)
 
 
-def remember(name: str, function: Callable[..., Result], *inputs: Any) -> Result:
-    """The result of ``function(*inputs)``, kept in the cache folder for every run that asks the same."""
+def remember(name: str, function: Callable[..., Result], *inputs: Any, given: tuple[Any, ...] = ()) -> Result:
+    """The result of ``function(*inputs, *given)``, kept in the cache folder for every run that asks the same.
+
+    What is ``given`` does not decide the result, and is not asked about.
+    """
     key = _key(name, function, inputs)
     path = cache_folder() / "results" / f"{name}-{key[:32]}.json"
     found = _stored(path, key)
     if found is not None:
         return found[0]  # type: ignore[no-any-return]
     begin = time.perf_counter()
-    result = function(*inputs)
+    result = function(*inputs, *given)
     _store(path, key, result, time.perf_counter() - begin)
     return result
 

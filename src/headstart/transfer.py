@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 from headstart import adapt, data, initialization, ranking, report, runtime, ship, sources
 from headstart import prove as evidence
+from headstart.backbones.source import Source
 from headstart.config import FitConfig, resolve
 from headstart.errors import unknown_name
 from headstart.evaluate import valid_metrics
@@ -24,7 +26,7 @@ from headstart.outcome import Fit, Listener, Silent
 from headstart.store import Run, cache_folder, remember
 from headstart.types import Dataset, Ranking
 
-__all__ = ["fit", "rank", "read_examples"]
+__all__ = ["fit", "name_of", "rank", "read_examples"]
 
 SHOWN = 300
 """Characters of a text that the report can show."""
@@ -57,18 +59,21 @@ def fit(
     dataset = read_examples(examples, config, tell)
     task, table = dataset.task, dataset.examples
     candidates = sources.candidates(config.source, task.modality)
-    with Run(Path(out) if out else Path("runs") / _name(examples), tell.step) as run:
+    ranking.check_order(config.score, task)
+    with Run(Path(out) if out else Path("runs") / name_of(examples), tell.step) as run:
         _describe(run, examples, config, tell)
         run.record("read", _facts(dataset), time.perf_counter() - begin)
 
         # 2. Split: the test rows are opened by the proof only.
         split = run.step("split", data.split, dataset, config.seed, config.test_share)
-        tell.say(evidence.announce(task, split))
+        how = evidence.plan(dataset, split, config.proof, config.budget)
+        for sentence in evidence.announce(task, split, how):
+            tell.say(sentence)
 
         # 3. Rank: the source is picked by frozen embeddings of train rows.
         found = [suited(source, table, split.train) for source in candidates]
         embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
-        rules = (found, config.seed, config.budget)
+        rules = (found, config.seed, config.budget, config.score)
         ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder,))
         source = next(one for one in found if one.name == ranked.chosen)
 
@@ -76,33 +81,41 @@ def fit(
         ledger = run.step("initialize", initialization.begin, task, source, given=(remember,))
 
         # 5. Adapt: the arms, simplest first; 6. choose: the simplest that validation finds as good as any.
-        arms = run.step("adapt", adapt.adapt, task, table, split, source, methods, config.seed, given=(embedder,))
+        plan = (methods, config.seed, config.budget)
+        tools = (embedder, run.folder / "training", tell.progress, run.spent["rank"])
+        arms = run.step("adapt", adapt.adapt, task, table, split, source, *plan, given=tools)
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))
 
-        # 7. Prove: all arms and the classical baseline on the test rows, once.
-        logits = partial(adapt.test_logits, table, source, embedder)
-        receipt = run.step(
-            "prove", evidence.prove, task, table, split, arms, arm.name, config.seed, given=(logits, remember)
-        )
+        # 7. Prove: all arms and what they have to beat on the test rows, once.
+        opened = evidence.Given(partial(adapt.test_logits, table, source, embedder), embedder, remember)
+        told = (task, table, split, how, _ranked(found, ranked), arms, arm.name, config.seed)
+        receipt = run.step("prove", evidence.prove, *told, given=(opened,))
 
         # 8. Ship, 9. report.
         tuned = source.tuned(arm.tensors)
         precision = embedder.precision(tuned, table, split.train)
         bundle = run.folder / "bundle"
-        told = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, _name(examples))
-        run.step("ship", ship.ship, *told, given=(bundle, embedder), made=(bundle / "manifest.json",))
+        shipped = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, name_of(examples))
+        run.step("ship", ship.ship, *shipped, given=(bundle, embedder), made=(bundle / "manifest.json",))
         run.describe(seconds=run.spent)
         page = report.write(run.folder)
         return Fit(run.folder, bundle, page, receipt, ranked, dataset.excluded, dataset.notes, dict(run.seconds))
 
 
-def rank(examples: Any, listener: Listener | None = None, toml: Path | None = None, **settings: Any) -> Ranking:
+def rank(
+    examples: Any,
+    listener: Listener | None = None,
+    toml: Path | None = None,
+    experimental: bool = False,
+    **settings: Any,
+) -> Ranking:
     """Ranks sources for labelled examples; nothing is trained and no test row is looked at.
 
     Args:
         examples: As for `fit`.
         listener: Is told how the work goes.
         toml: A file with a ``[fit]`` table of settings.
+        experimental: Whether to compute the scores behind the experimental mark too.
         settings: Fields of `headstart.config.FitConfig`.
 
     Raises:
@@ -115,7 +128,9 @@ def rank(examples: Any, listener: Listener | None = None, toml: Path | None = No
         suited(one, dataset.examples, split.train) for one in sources.candidates(config.source, dataset.task.modality)
     ]
     embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
-    return ranking.rank(dataset.task, dataset.examples, split, found, config.seed, config.budget, embedder)
+    shown = ranking.showable(dataset.task, experimental)
+    rules = (found, config.seed, config.budget, config.score)
+    return ranking.rank(dataset.task, dataset.examples, split, *rules, embedder, shown)
 
 
 def read_examples(examples: Any, config: FitConfig, tell: Listener) -> Dataset:
@@ -138,11 +153,17 @@ def read_examples(examples: Any, config: FitConfig, tell: Listener) -> Dataset:
     return dataset
 
 
+def _ranked(found: Sequence[Source], ranked: Ranking) -> tuple[Source, ...]:
+    """The sources that have a score."""
+    scored = {row.source for row in ranked.rows if row.score is not None}
+    return tuple(source for source in found if source.name in scored)
+
+
 def _describe(run: Run, examples: Any, config: FitConfig, tell: Listener) -> None:
     """Notes what one needs to do the same again, and says so where the folder held a run of other data."""
     path = str(Path(examples).resolve()) if isinstance(examples, (str, Path)) else None
     where = {"versions": runtime.versions(), "machine": runtime.machine()}
-    facts = {"data": _name(examples), "path": path, "config": asdict(config), "command": sys.argv, **where}
+    facts = {"data": name_of(examples), "path": path, "config": asdict(config), "command": sys.argv, **where}
     before = run.describe(**facts).get("path")
     if before not in (None, path):
         tell.say(f"{run.folder} held a run of {before}; its bundle and report will be replaced.")
@@ -165,7 +186,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _name(examples: Any) -> str:
+def name_of(examples: Any) -> str:
     """What the data are called: the file or folder's name."""
     if not isinstance(examples, (str, Path)):
         return "examples"

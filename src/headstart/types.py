@@ -44,6 +44,7 @@ __all__ = [
     "Ranking",
     "Receipt",
     "SourceCard",
+    "SourceHead",
     "Split",
     "Task",
 ]
@@ -161,6 +162,8 @@ class InputSpec:
     """Longest token sequence; what is longer is truncated."""
     special_tokens: bool = True
     """Whether the tokenizer adds the source's begin and end tokens."""
+    prompt: str = ""
+    """Put before every text, where the source was trained with such a prompt."""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> InputSpec:
@@ -193,6 +196,30 @@ class SourceCard:
     """What ``prior`` measures: ``ImageNet-1k top-1``."""
     architecture: Mapping[str, Any] = field(default_factory=dict)
     """What `headstart.backbones.build` takes: family and settings, plain JSON."""
+    revision: str = ""
+    """Commit of the repository the source was read from; empty where it has none."""
+
+
+@dataclass(frozen=True)
+class SourceHead:
+    """The classifier a source was trained with: a linear map on its ``last`` embedding."""
+
+    weight: NDArray[np.float32]
+    """(Z, D)."""
+    bias: NDArray[np.float32]
+    """(Z,)."""
+    classes: tuple[str, ...] = ()
+    """Z names in the order of the rows, not always distinct; empty where they are not known."""
+
+    def logits(self, embeddings: FloatArray) -> FloatArray:
+        """Logits ``(N, Z)`` of embeddings ``(N, D)``."""
+        return np.asarray(embeddings, np.float32) @ self.weight.T + self.bias
+
+    def probabilities(self, embeddings: FloatArray) -> FloatArray:
+        """Softmax of the logits, ``(N, Z)``: the source's own predictions, which LEEP and NCE compare with labels."""
+        logits = self.logits(embeddings)
+        grown = np.exp(logits - logits.max(1, keepdims=True))
+        return np.asarray(grown / grown.sum(1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -201,9 +228,10 @@ class RankedSource:
 
     source: str
     score: float | None
-    """Higher is better; None where the source failed."""
+    """Minus the leave-one-out loss, in nats or in units of the variance; None where the source failed."""
     standard_error: float | None
     scores: Mapping[str, float] = field(default_factory=dict)
+    """Every score that was computed, by name, on the same ``rows``."""
     seconds: float = 0.0
     error: str | None = None
     layer: str = "last"
@@ -211,6 +239,14 @@ class RankedSource:
     """Not distinguishable from the best: within one standard error of the paired difference."""
     parameters: int = 0
     licence: str = ""
+    rows: int = 0
+    """Train rows that its scores are based on."""
+    left: bool = False
+    """Clearly behind on these rows, so not looked at on more."""
+    rank_low: int | None = None
+    """Best rank that it may have among the sources measured on the same rows, in 90% of draws of these rows."""
+    rank_high: int | None = None
+    """Worst such rank."""
 
 
 @dataclass(frozen=True)
@@ -221,8 +257,13 @@ class Ranking:
     chosen: str
     """The cheapest source that is tied with the best."""
     examples: int
-    """Number of train rows the scores are based on."""
+    """Most train rows that scores are based on."""
     score: str = "ridge_loo"
+    """What ``score`` and ``standard_error`` of the rows are."""
+    order: str = "fused"
+    """What the rows are ordered by: a name in their ``scores``."""
+    shortlist: tuple[str, ...] = ()
+    """Worth adapting: the first three and all that are tied with the best."""
 
 
 @dataclass(frozen=True)
@@ -268,6 +309,9 @@ class Arm:
     """On the validation rows, or out-of-fold on the train rows where there are none."""
     tensors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Backbone tensors that adapting changed, by name; empty: the frozen source's own, see `Source.tuned`."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What training settled and met: ``steps`` (done), ``share`` (of the schedule), ``mix`` (of the tuned weights),
+    ``rows`` (trained on), ``events`` (sentences); empty: nothing was trained step by step."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,19 @@ ARCHITECTURES = {
     "timm": {"family": "timm", "name": "tf_efficientnet_lite0"},
     "bert": TINY_BERT,
     "static": {"family": "static", "tokens": 50, "dim": 16},
+    "text": {**TINY_BERT, "family": "text", "type": "bert", "pooling": "mean"},
+    "vision": {
+        "family": "vision",
+        "type": "vit",
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "image_size": 64,
+        "patch_size": 16,
+    },
 }
+IMAGES = ("timm", "vision")
 
 
 def make(family):
@@ -34,7 +46,7 @@ def make(family):
 
 def batch_for(family, count=3):
     torch.manual_seed(1)
-    if family == "timm":
+    if family in IMAGES:
         return torch.randn(count, 3, 64, 64)
     return {"ids": torch.randint(0, 50, (count, 7)), "mask": None}
 
@@ -72,7 +84,7 @@ def test_layers_come_from_one_pass_and_last_is_forward(family):
     assert all(value.dtype == torch.float32 for value in found.values())
 
 
-@pytest.mark.parametrize("family", ["bert", "static"])
+@pytest.mark.parametrize("family", ["bert", "static", "text"])
 @torch.inference_mode()
 def test_padding_changes_nothing_but_rounding(family):
     backbone, batch = make(family), batch_for(family)

@@ -21,6 +21,8 @@ FAMILIES = Registry(
         "timm": "headstart.backbones.convnet:build",
         "bert": "headstart.backbones.encoder:build",
         "static": "headstart.backbones.static:build",
+        "text": "headstart.backbones.text:build",
+        "vision": "headstart.backbones.vision:build",
     },
 )
 

@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from headstart.errors import UsageError
+from headstart.types import SourceHead
+
 __all__ = ["Backbone", "Chain", "Stage", "TargetModel"]
 
 
@@ -60,6 +63,8 @@ class Backbone(nn.Module, ABC):
     """Names of the embeddings that `embeddings` can give, ``last`` first."""
     multiplies: bool = True
     """Whether its work is matrix products, which lower precisions speed up."""
+    source_head: Callable[[], SourceHead | None] = staticmethod(lambda: None)
+    """Reads the head that the source was trained with, see `Source.head`."""
 
     def __init__(self, model: nn.Module, dim: int) -> None:
         super().__init__()
@@ -90,6 +95,18 @@ class Backbone(nn.Module, ABC):
     def embeddings(self, batch: Any) -> dict[str, Tensor]:
         """Every layer's embeddings ``(N, dim)`` float32, from one pass."""
         return {"last": self(batch).float()}
+
+    def source_logits(self, embedding: Tensor) -> Tensor:
+        """Logits ``(N, Z)`` of the source's own classes for embeddings ``(N, dim)`` of the layer ``last``.
+
+        Raises:
+            UsageError: If the source has no head; `source_head` tells.
+        """
+        head = self.source_head()
+        if head is None:
+            raise UsageError("this source has no classes of its own, so it gives no logits")
+        weight, bias = (torch.from_numpy(array).to(embedding.device) for array in (head.weight, head.bias))
+        return nn.functional.linear(embedding.float(), weight, bias)
 
 
 class TargetModel(nn.Module):

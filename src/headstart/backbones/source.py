@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from headstart.errors import BundleRefused, listed
 from headstart.runtime import calm_threads
 from headstart.store import fingerprint
-from headstart.types import InputSpec, SourceCard
+from headstart.types import InputSpec, SourceCard, SourceHead
 
 if TYPE_CHECKING:
     from headstart.backbones.base import Backbone
@@ -36,6 +36,10 @@ class Source:
     """
     assets: Callable[[], Mapping[str, bytes]] = field(default=dict, repr=False, compare=False)
     """Reads further files of the source: ``tokenizer.json``."""
+    unused: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Tensors of the source's files that no part of the backbone takes, such as a head -> the rule that says so."""
+    head: Callable[[], SourceHead | None] = field(default=lambda: None, repr=False, compare=False)
+    """Reads the classifier the source was trained with; None where it has none that is linear in the embedding."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -56,7 +60,7 @@ class Source:
         if not tensors:
             return self
         card = replace(self.card, weights_sha256=fingerprint(self.card.weights_sha256, tensors))
-        return replace(self, card=card, tensors=lambda: {**self.tensors(), **tensors})
+        return replace(self, card=card, tensors=lambda: {**self.tensors(), **tensors}, head=lambda: None)
 
     def from_scratch(self, seed: int) -> Source:
         """The same architecture and preprocessing with the random weights of this seed: the scratch twin's start."""
@@ -73,7 +77,7 @@ class Source:
 
         sha256 = fingerprint("from scratch", seed, self.card.architecture)
         card = replace(self.card, name=f"{self.name} from scratch", trained_on="nothing", weights_sha256=sha256)
-        return replace(self, card=replace(card, prior=None, prior_name=""), tensors=untrained)
+        return replace(self, card=replace(card, prior=None, prior_name=""), tensors=untrained, head=lambda: None)
 
     def backbone(self) -> Backbone:
         """The backbone with the source's weights, in evaluation mode.
@@ -86,14 +90,13 @@ class Source:
 
         from headstart.backbones import build
 
-        backbone = build(self.card.architecture)
         tensors = {name: torch.from_numpy(array.copy()) for name, array in self.tensors().items()}
-        account(
-            {k: v.shape for k, v in backbone.model.state_dict().items()},
-            {k: v.shape for k, v in tensors.items()},
-            self.name,
-        )
+        with torch.device("meta"):  # shapes only: what is refused never takes memory
+            shapes = {name: tensor.shape for name, tensor in build(self.card.architecture).model.state_dict().items()}
+        account(shapes, {name: tensor.shape for name, tensor in tensors.items()}, self.name)
+        backbone = build(self.card.architecture)
         backbone.model.load_state_dict(tensors, strict=True)
+        backbone.source_head = self.head
         return backbone.eval()
 
 

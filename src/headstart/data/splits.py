@@ -16,7 +16,7 @@ from headstart.data.labels import is_unlabeled
 from headstart.errors import DataError
 from headstart.types import Dataset, Examples, IndexArray, Split
 
-__all__ = ["split"]
+__all__ = ["fold_numbers", "split"]
 
 BINS = 10
 """Most quantile bins that a regression target is stratified by."""
@@ -69,7 +69,7 @@ def split(dataset: Dataset, seed: int = 0, test_share: float = 0.2, folds: int =
     if len(train) < 2:
         raise DataError(f"only {len(train)} labelled training rows; at least two are needed")
     how += " The validation rows are those that the data name." if len(validation) else ""
-    return Split(train, validation, test, np.flatnonzero(bare), how, _folds(examples, train, seed, folds))
+    return Split(train, validation, test, np.flatnonzero(bare), how, fold_numbers(examples, train, seed, folds))
 
 
 def _strata(examples: Examples, rows: IndexArray) -> list[tuple[int, ...]]:
@@ -168,8 +168,11 @@ def _quotas(totals: Counter[int], rows: int, share: float, seed: int) -> dict[in
     return quotas
 
 
-def _folds(examples: Examples, train: IndexArray, seed: int, folds: int) -> IndexArray:
-    """Fold number of each train row; whole units, the largest first, each to where its strata are rarest."""
+def fold_numbers(examples: Examples, train: IndexArray, seed: int, folds: int) -> IndexArray:
+    """Fold number ``(len(train),)`` of each of these rows, ascending row numbers; groups and copies are whole.
+
+    Whole units, the largest first, each to where its strata are rarest. Fewer folds where there are fewer units.
+    """
     units: list[_Unit] = []
     for ties in ((examples.digests, examples.groups), (examples.digests,), ()):
         if len(units) < 2:  # all one group, or copies of one example: that cannot be kept whole

@@ -27,7 +27,14 @@ def make(task: Task, seed: int) -> FeatureBaseline:
 
 
 class Descriptors:
-    """Histograms of oriented gradients (Dalal and Triggs 2005) of the grey image, and one of 8 x 8 x 8 HSV colours."""
+    """Histograms of oriented gradients (Dalal and Triggs 2005) of the grey image, and one of 8 x 8 x 8 HSV colours.
+
+    An instance describes each input object once, so that cross-validation opens no image twice.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, FloatArray]] = {}
+        """``id`` of an input -> the input, kept so that the number stays its own, and its descriptors."""
 
     def fit(self, inputs: Sequence[Any]) -> FloatArray:
         """Descriptors ``(N, 1412)`` float32; nothing is learned."""
@@ -51,8 +58,10 @@ class Descriptors:
             gradients = hog(grey, ORIENTATIONS, (CELL, CELL), (2, 2))
             return np.concatenate([gradients, np.sqrt(colours / SIDE**2)]).astype(np.float32)
 
+        missing = [one for one in inputs if id(one) not in self._known]
         with ThreadPoolExecutor(thread_count()) as pool:
-            found = list(pool.map(described, inputs))
+            self._known |= {id(one): (one, row) for one, row in zip(missing, pool.map(described, missing), strict=True)}
+        found = [self._known[id(one)][1] for one in inputs]
         return np.stack(found) if found else np.zeros((0, 1412), np.float32)
 
     def scaling(self, raw: FloatArray) -> Callable[[FloatArray], FloatArray]:

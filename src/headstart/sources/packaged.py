@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.backbones.classes import class_names
 from headstart.backbones.source import Source
 from headstart.errors import BundleRefused
 from headstart.sources import Offer
 from headstart.store import cache_folder, sha256_file, write_atomic
-from headstart.types import InputSpec, SourceCard
+from headstart.types import InputSpec, SourceCard, SourceHead
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,12 @@ __all__ = ["PackagedSources"]
 
 class PackagedSources:
     """The provider of the table in ``packaged.toml``."""
+
+    forms = ()
+
+    def claims(self, name: str) -> bool:
+        """The names of the table, all of them listed."""
+        return name in _table()
 
     def offers(self) -> Iterator[Offer]:
         """Every source of the table; usable where its package is installed."""
@@ -48,7 +55,8 @@ class PackagedSources:
         if folder is None:
             raise BundleRefused(f"the package {facts['package']} is not installed")
         assets = partial(_assets, folder, facts) if "tokenizer" in facts else dict
-        return Source(_card(name, facts), partial(_tensors, folder, facts), assets)
+        tensors, head = partial(_tensors, folder, facts), partial(_head, folder, facts)
+        return Source(_card(name, facts), tensors, assets, unused=_unused(facts), head=head)
 
 
 @cache
@@ -94,20 +102,37 @@ def _assets(folder: Path, facts: Mapping[str, Any]) -> dict[str, bytes]:
     return {"tokenizer.json": _checked(folder / facts["tokenizer"], facts["tokenizer_sha256"]).read_bytes()}
 
 
+def _unused(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Tensors of the file that the backbone does not take -> why."""
+    other = dict.fromkeys(facts.get("unused", ()), "no part of the embedding")
+    return {**other, **dict.fromkeys(facts.get("head", {}).values(), "the source's own head")}
+
+
 def _tensors(folder: Path, facts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    """Backbone tensors by the names of the architecture, float32, without the source's own head."""
+    """Backbone tensors by the names of the architecture, float32."""
+    unused = _unused(facts)
+    return {name: array.astype(np.float32) for name, array in _read(folder, facts).items() if name not in unused}
+
+
+def _head(folder: Path, facts: Mapping[str, Any]) -> SourceHead | None:
+    """The source's own head, where the table names its tensors."""
+    if "head" not in facts:
+        return None
+    tensors, head = _read(folder, facts), facts["head"]
+    return SourceHead(tensors[head["weight"]], tensors[head["bias"]], class_names(facts.get("classes")))
+
+
+def _read(folder: Path, facts: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Every tensor of the pinned file; one that is not safetensors is converted once, into the cache."""
     from safetensors.numpy import load_file
 
     path = folder / facts["weights"]
-    if path.suffix == ".pth":
-        converted = cache_folder() / "weights" / f"{facts['sha256']}.safetensors"
-        if not converted.is_file():
-            _convert(_checked(path, facts["sha256"]), facts["architecture"], converted)
-        tensors = load_file(converted)
-        return {name: tensor for name, tensor in tensors.items() if not name.startswith("classifier.")}
-    unused = set(facts.get("unused", ()))
-    tensors = load_file(_checked(path, facts["sha256"]))
-    return {name: tensor.astype(np.float32) for name, tensor in tensors.items() if name not in unused}
+    if path.suffix == ".safetensors":
+        return load_file(_checked(path, facts["sha256"]))
+    converted = cache_folder() / "weights" / f"{facts['sha256']}.safetensors"
+    if not converted.is_file():
+        _convert(_checked(path, facts["sha256"]), facts["architecture"], converted)
+    return load_file(converted)
 
 
 def _open_pinned(path: Path) -> dict[str, Tensor]:

@@ -182,6 +182,7 @@ INPUT: Mapping[str, Rule] = {
     "crop": _within(0.01, 1),
     "max_tokens": _whole(0, 1_000_000),
     "special_tokens": _flag,
+    "prompt": _text,
 }
 """Fields of `headstart.types.InputSpec` -> what is accepted; each may be left out."""
 MAPS = ("id2label", "label2id")
@@ -195,6 +196,7 @@ FACTS: Mapping[str, Rule] = {
     "prior": _within(0, 1),
     "prior_name": _text,
     "uri": _text,
+    "revision": _text,
 }
 """What may be said of the source beside its name and licence."""
 OPTIONAL = ("method", "head", "precision")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,7 +18,7 @@ from headstart.errors import BundleRefused, DataError, Diverged, UsageError
 from headstart.exporters.bundle import rules, schema
 from headstart.exporters.bundle.reading import read_opened
 from headstart.safety import DTYPES, non_finite, opened, shown
-from headstart.store import full_disk_named
+from headstart.store import full_disk_named, plain
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +84,7 @@ def write(
         rules.WEIGHTS: _pack(tensors, rules.WEIGHTS),
         rules.GOLDEN: _pack(golden, rules.GOLDEN),
         rules.CARD: card.encode("utf-8", "backslashreplace"),
-        **{name: _json(_plain(value), name) for name, value in (documents or {}).items()},
+        **{name: _json(plain(value), name) for name, value in (documents or {}).items()},
         **(assets or {}),
     }
     return place(folder, files)
@@ -105,16 +104,6 @@ def _json(value: Any, name: str) -> bytes:
         ) from None
     except ValueError as error:
         raise BundleRefused(f"{name} would hold a number that is not finite ({error}); no bundle was written") from None
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _pack(tensors: Mapping[str, Tensor], file: str) -> bytes:
