@@ -26,6 +26,7 @@ class LedgerRow:
     """Its name in the target; of an unused tensor, its name in the source."""
     status: Status
     shape: tuple[int, ...]
+    """Empty for a scalar, and for an unused tensor that was never read."""
     rule: str
     """Names of the rules that decided, such as ``name`` or ``name + positions``."""
     reason: str = ""
@@ -43,6 +44,11 @@ class LedgerRow:
     def parameters(self) -> int:
         """Number of values."""
         return math.prod(self.shape)
+
+    @property
+    def size(self) -> str:
+        """The shape for people."""
+        return " × ".join(map(str, self.shape)) or ("" if self.status == "unused" else "scalar")
 
 
 @dataclass(frozen=True)
@@ -156,4 +162,4 @@ def _part(row: LedgerRow, status: str) -> float:
 
 def _cells(row: LedgerRow) -> tuple[str, str, str, str, str]:
     reason = row.reason if len(row.reason) <= REASON else f"{row.reason[: REASON - 1]}…"
-    return row.tensor, row.status, " × ".join(map(str, row.shape)) or "scalar", row.rule, reason
+    return row.tensor, row.status, row.size, row.rule, reason
