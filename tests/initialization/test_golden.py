@@ -178,3 +178,31 @@ def test_a_whole_model_of_another_image_size_is_what_timm_loads(family):
     assert ledger.share("reshaped") > 0
     for name, value in target.state_dict().items():
         torch.testing.assert_close(value, wanted[name], rtol=1e-4, atol=1e-4)
+
+
+def test_the_same_network_of_another_library_is_matched_by_order_and_proved():
+    """ConvNeXt of transformers and of timm: no name in common, equal outputs."""
+    from timm.models.convnext import ConvNeXt
+    from transformers.models.convnext.configuration_convnext import ConvNextConfig
+    from transformers.models.convnext.modeling_convnext import ConvNextModel
+
+    depths, sizes = [1, 1, 2, 1], [8, 16, 24, 32]
+    torch.manual_seed(0)
+    source = ConvNextModel(ConvNextConfig(depths=depths, hidden_sizes=sizes, layer_norm_eps=1e-6))
+    with torch.no_grad():
+        for value in source.state_dict().values():
+            value.add_(torch.randn_like(value) / 10)
+    target = ConvNeXt(depths=depths, dims=sizes, num_classes=5)
+    images = torch.randn(2, 3, 64, 64)
+
+    ledger = initialize(target, source, prove=lambda model: _pooled(model, images))
+    assert ledger.proof.startswith("outputs equal")
+    assert {row.tensor for row in ledger.target if row.status == "fresh"} == {"head.fc.weight", "head.fc.bias"}
+    assert not ledger.unused
+
+
+def _pooled(model, images):
+    """Pooled and normalised features of either library's ConvNeXt."""
+    if hasattr(model, "forward_head"):
+        return model.forward_head(model.forward_features(images), pre_logits=True)
+    return model(images).pooler_output

@@ -72,7 +72,8 @@ def test_the_bundle_holds_what_its_ledger_says(topics_csv, tmp_path):
         (row.tensor, row.status, row.sha256) for row in told
     ]
     tensors = load_file(found.bundle / "model.safetensors")
-    assert {row.tensor: row.sha256 for row in told.target} == {name: sha256_array(value) for name, value in tensors.items()}
+    hashes = {name: sha256_array(value) for name, value in tensors.items()}
+    assert {row.tensor: row.sha256 for row in told.target} == hashes
     assert [row.tensor for row in read_step(found.run, "initialize")] == [row.tensor for row in told]
     assert told.share("frozen") == told.share("copied")
     page = found.report.read_text("utf-8")

@@ -65,16 +65,21 @@ def initialize(
     2.bias    unused                5  none             2.bias is fresh: no rule makes 2 of 2.bias, 5
     0.bias    copied                8  name             same name
     """
-    scene = Scene(target.state_dict(), _tensors(source), target, _module(source), _heads(target, heads))
+    scene = Scene(_tensors(target), _tensors(source), target, _module(source), _heads(target, heads))
     acting = [RULES[rule]() if isinstance(rule, str) else rule for rule in rules]
     paired, left_out = _pair(scene, acting)
     made = {name: _fit(scene, acting, name, *paired.get(name, ("", "", ""))) for name in scene.target}
     rows = [row for row, _ in made.values()]
     ledger = Ledger((*rows, *_unused(scene, rows, left_out)))
     _refuse_unexplained(ledger, scene, least)
-    with _unchanged_if_refused(target):
-        target.load_state_dict({name: value for name, (_, value) in made.items()}, strict=True)
-        proof = "" if prove is None else equal_outputs(target, scene.origin, prove)
+    values = {name: value for name, (_, value) in made.items()}
+    if prove is None:
+        target.load_state_dict(values, strict=True)
+        proof = ""
+    else:
+        with _unchanged_if_refused(target):
+            target.load_state_dict(values, strict=True)
+            proof = equal_outputs(target, scene.origin, prove)
     if not proof and any(row.rule.startswith("order") for row in rows):
         proof = "matched by order and shape; outputs were not compared (see prove)"
     return replace(ledger, proof=proof)
@@ -160,7 +165,7 @@ def _unchanged_if_refused(target: nn.Module) -> Iterator[None]:
 
 
 def _tensors(source: Any) -> dict[str, Tensor]:
-    """The source's tensors, whatever it is, apart from the target's memory."""
+    """The tensors of a module, a mapping or a `Source`, in main memory."""
     if isinstance(source, nn.Module):
         found: Mapping[str, Any] = source.state_dict()
     else:

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["Order"]
 
 KINDS = {
-    "weight": "weight", "gamma": "weight", "scale": "weight", "kernel": "weight",
-    "bias": "bias", "beta": "bias", "offset": "bias",
-    "running_mean": "mean", "moving_mean": "mean", "running_var": "variance", "moving_variance": "variance",
-}  # fmt: skip
-"""Last part of a name -> what the tensor is to its layer: a norm's weight must not become its bias."""
+    **dict.fromkeys(("bias", "beta", "offset"), "bias"),
+    **dict.fromkeys(("running_mean", "moving_mean"), "mean"),
+    **dict.fromkeys(("running_var", "moving_variance"), "variance"),
+}
+"""Last part of a name -> what the tensor is to its layer, where it is no weight: a norm's weight must not become its
+bias. Weights go by too many names to list."""
 UNTOLD = frozenset({"num_batches_tracked"})
 """Counters that one library stores and another does not."""
 

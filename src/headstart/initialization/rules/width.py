@@ -63,7 +63,7 @@ def _is_width(scene: Scene, name: str, axis: int) -> bool:
         return axis == (0 if own.ndim == 3 and own.shape[0] != 1 else own.ndim - 1)
     if scene.is_head(name) and axis == 0:
         return False
-    return axis < 2 if name.endswith(".weight") and own.ndim > 2 else True
+    return axis < 2 if name.rpartition(".")[2] == "weight" and own.ndim > 2 else True
 
 
 def _units(scene: Scene, pair: Pair, axis: int, has: int, wanted: int) -> tuple[list[int] | None, str]:
