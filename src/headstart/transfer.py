@@ -88,7 +88,7 @@ def fit(
 
         # 7. Prove: all arms and what they have to beat on the test rows, once.
         opened = evidence.Given(partial(adapt.test_logits, table, source, embedder), embedder, remember)
-        told = (task, table, split, how, _ranked(found, ranked), arms, arm.name, config.seed)
+        told = (task, table, split, how, _ranked(found, ranked), ranked.order, arms, arm.name, config.seed)
         receipt = run.step("prove", evidence.prove, *told, given=(opened,))
 
         # 8. Ship, 9. report.

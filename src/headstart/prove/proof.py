@@ -51,6 +51,7 @@ def prove(
     split: Split,
     how: Plan,
     sources: Sequence[Source],
+    order: str,
     arms: tuple[Arm, ...],
     chosen: str,
     seed: int,
@@ -66,6 +67,7 @@ def prove(
         split: Baselines learn from ``train`` alone.
         how: What is measured, see `headstart.prove.protocol.plan`.
         sources: The candidates, as the ranking had them.
+        order: What ranked them.
         arms: The trained arms.
         chosen: Name of the arm that ships.
         seed: Decides the baselines' folds and the bootstrap's draws.
@@ -90,7 +92,8 @@ def prove(
         gains = (measure.gain(best, classical), measure.gain(best, majority))
     if gains and how.folds:
         times = (how.folds, how.repeats)
-        crossed = given.remember("folds", relearning.folds, *decided, times, tuple(sources), given=(given.embedder,))
+        again = (*decided, times, tuple(sources), order)
+        crossed = given.remember("folds", relearning.folds, *again, given=(given.embedder,))
         gains = (*gains, crossed) if shipped.tensors else (crossed, *gains[1:])
     gains = adjusted(gains)
     return Receipt(

@@ -109,14 +109,16 @@ def scores(learner: Learner, task: Task, examples: Examples, draws: Sequence[Dra
     )
 
 
-def selecting(task: Task, examples: Examples, sources: Sequence[Source], seed: int, embedder: Embedder) -> Learner:
+def selecting(
+    task: Task, examples: Examples, sources: Sequence[Source], order: str, seed: int, embedder: Embedder
+) -> Learner:
     """The whole frozen procedure: sources are ranked, and the best is probed, by the part's training rows alone."""
     by_name = {source.name: source for source in sources}
 
     def learn(part: Part) -> FloatArray:
         nothing = np.zeros(0, np.int64)
         split = Split(part.train, nothing, nothing, nothing, "a part", part.folds)
-        ranked = ranking.rank(task, examples, split, list(sources), seed, None, embedder)
+        ranked = ranking.rank(task, examples, split, list(sources), seed, None, order, embedder)
         source = by_name[ranked.chosen]
         arm = METHODS["probe"]().run(Context(task, examples, split, source, embedder, seed))
         embeddings = embedder.embed(source, examples, part.test)[arm.layer]
