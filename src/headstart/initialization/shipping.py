@@ -43,9 +43,7 @@ def begin(task: Task, source: Source, remember: Callable[..., Any]) -> Ledger:
 def _copied(source: Source) -> tuple[LedgerRow, ...]:
     reason = f"same name and shape in {source.name}"
     return tuple(
-        LedgerRow(
-            f"backbone.{name}", "copied", tuple(value.shape), "name", reason, (name,), sha256=sha256_array(value)
-        )
+        LedgerRow(f"backbone.{name}", "copied", tuple(value.shape), "name", reason, (name,), sha256=sha256_array(value))
         for name, value in source.tensors().items()
     )
 

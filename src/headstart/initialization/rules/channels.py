@@ -23,7 +23,7 @@ class Channels(Rule):
     def fit(self, scene: Scene, pair: Pair, value: Tensor) -> Fitted | None:
         """Weights ``(O, C, kH, kW)`` out of ``(O, S, kH, kW)``."""
         own = scene.target[pair.target]
-        if pair.target != _first_convolution(scene) or value.shape[1] == own.shape[1] or value.ndim != own.ndim:
+        if value.ndim != own.ndim or pair.target != _first_convolution(scene) or value.shape[1] == own.shape[1]:
             return None
         has, wanted = value.shape[1], own.shape[1]
         if wanted == 1:

@@ -28,7 +28,7 @@ class Patches(Rule):
         from torch.nn.functional import interpolate
 
         own, module = scene.target[pair.target], scene.owner(pair.target)
-        if value.ndim != 4 or not isinstance(module, Conv2d) or module.stride != module.kernel_size:
+        if value.ndim != 4 or own.ndim != 4 or not isinstance(module, Conv2d) or module.stride != module.kernel_size:
             return None
         old, new = tuple(value.shape[-2:]), tuple(own.shape[-2:])
         if old == new:

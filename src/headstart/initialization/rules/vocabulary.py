@@ -46,7 +46,7 @@ class Vocabulary(Rule):
         import torch
 
         own = scene.target[pair.target]
-        if (len(own), len(value)) != _tables(scene) or own.shape[1:] != value.shape[1:]:
+        if own.shape[:1] + value.shape[:1] != _tables(scene) or own.shape[1:] != value.shape[1:]:
             return None
         made, rows = own.clone(), self.rows
         for row, parts in rows.items():
