@@ -97,6 +97,20 @@ def test_everything_at_once(vit):
     assert rows["pos_embed"] == "name + width"
 
 
+def test_what_was_tried_in_vain_says_so(vit):
+    source, target = vit(), vit(1, depth=3, mlp_ratio=5)
+    ledger = initialize(target, source, least=0)
+    row = next(row for row in ledger.unused if row.tensor == "blocks.2.mlp.fc1.weight")
+    assert row.reason.startswith("blocks.1.mlp.fc1.weight is fresh: no rule makes 120 × 24")
+
+
+def test_linear_layers_become_convolutions_and_back():
+    for source, target in ((nn.Linear(6, 8), nn.Conv2d(6, 4, 1)), (nn.Conv2d(6, 8, 1), nn.Linear(6, 4))):
+        ledger = initialize(target, source)
+        assert torch.equal(target.weight.flatten(), source.weight[::2].flatten())
+        assert [row.rule for row in ledger] == ["name + pointwise + width", "name + width"]
+
+
 def bert(**changes):
     from transformers.models.bert.configuration_bert import BertConfig
     from transformers.models.bert.modeling_bert import BertForSequenceClassification

@@ -26,6 +26,7 @@ RULES = Registry(
         "order": "headstart.initialization.rules.order:Order",
         "labels": "headstart.initialization.rules.labels:Labels",
         "vocabulary": "headstart.initialization.rules.vocabulary:Vocabulary",
+        "pointwise": "headstart.initialization.rules.pointwise:Pointwise",
         "channels": "headstart.initialization.rules.channels:Channels",
         "patches": "headstart.initialization.rules.patches:Patches",
         "positions": "headstart.initialization.rules.positions:Positions",
@@ -33,5 +34,5 @@ RULES = Registry(
         "width": "headstart.initialization.rules.width:Width",
     },
 )
-DEFAULT = ("depth", "name", "order", "channels", "patches", "positions", "relative", "width")
+DEFAULT = ("depth", "name", "order", "pointwise", "channels", "patches", "positions", "relative", "width")
 """The rules that need to be told nothing. ``labels`` and ``vocabulary`` need the names on both sides."""

@@ -70,7 +70,8 @@ def initialize(
     paired, left_out = _pair(scene, acting)
     made = {name: _fit(scene, acting, name, *paired.get(name, ("", "", ""))) for name in scene.target}
     rows = [row for row, _ in made.values()]
-    ledger = Ledger((*rows, *_unused(scene, rows, left_out)))
+    tried = {one: name for name, (one, *_) in paired.items()}
+    ledger = Ledger((*rows, *_unused(scene, rows, tried, left_out)))
     _refuse_unexplained(ledger, scene, least)
     values = {name: value for name, (_, value) in made.items()}
     if prove is None:
@@ -128,13 +129,17 @@ def _row(name: str, value: Tensor, status: Any, rule: str, reason: str) -> Ledge
     return LedgerRow(name, status, tuple(value.shape), rule, reason, sha256=_hash(value))
 
 
-def _unused(scene: Scene, rows: Sequence[LedgerRow], left_out: Mapping[str, tuple[str, str]]) -> Iterator[LedgerRow]:
+def _unused(
+    scene: Scene, rows: Sequence[LedgerRow], tried: Mapping[str, str], left_out: Mapping[str, tuple[str, str]]
+) -> Iterator[LedgerRow]:
+    """The source's tensors that nothing was taken from: left out by a rule, tried in vain, or never paired."""
     used = {name for row in rows for name in row.sources}
-    namesakes = {scene.counterpart(row.tensor): row for row in rows}
+    target = {row.tensor: row for row in rows}
+    namesakes = {scene.counterpart(name): name for name in target} | dict(tried)
     for name, value in scene.source.items():
         if name in used:
             continue
-        same = namesakes.get(name)
+        same = target.get(namesakes.get(name, ""))
         why = f"{same.tensor} is {same.status}: {same.reason}" if same else "no target tensor has this name or place"
         rule, reason = left_out.get(name, ("none", why))
         yield LedgerRow(name, "unused", tuple(value.shape), rule, reason, sha256=_hash(value))

@@ -38,29 +38,22 @@ class Depth(Rule):
             if any(found[name] not in scene.source for name in names):
                 for name in names:
                     del found[name]
-        kept = {_stack(one, heights["source"]) for one in found.values()}
-        unused = [name for name in scene.source if name not in set(found.values())]
-        left_out = {name: "its layer is left out" for name in unused if _stack(name, heights["source"]) in kept}
-        return Pairs(
-            found, f"{'evenly spaced' if self.layers == 'even' else 'first'} layers of a taller source", left_out
-        )
+        which = "evenly spaced" if self.layers == "even" else "first"
+        left_out = dict.fromkeys(_left_out(scene.source, found.values(), heights["source"]), "its layer is left out")
+        return Pairs(found, f"{which} layers of a taller source", left_out)
 
     def _mapped(
         self, counterpart: str, name: str, target: Mapping[str, int], source: Mapping[str, int]
     ) -> tuple[str, str]:
         """The source tensor's name, and the target's outermost stack that is shorter ('' for none)."""
-        parts, ours, theirs = name.split("."), "", ""
-        skipped = len(name.split(".")) - len(counterpart.split("."))
-        shorter, mapped = "", counterpart.split(".") if counterpart else []
-        for place, part in enumerate(parts):
-            here = place - skipped
-            if 0 <= here < len(mapped) and part.isdigit():
-                theirs = ".".join(mapped[:here])
-                wanted, has = target.get(ours, 0), source.get(theirs, 0)
-                if 0 < wanted < has:
-                    mapped[here] = str(self._chosen(has, wanted)[int(part)])
-                    shorter = shorter or ours
-            ours = ".".join(parts[: place + 1])
+        parts, mapped = name.split("."), counterpart.split(".") if counterpart else []
+        skipped, shorter = len(parts) - len(mapped), ""
+        for here in range(max(0, -skipped), len(mapped)):
+            part, ours, theirs = mapped[here], ".".join(parts[: here + skipped]), ".".join(mapped[:here])
+            wanted, has = target.get(ours, 0), source.get(theirs, 0)
+            if part.isdigit() and 0 < wanted < has:
+                mapped[here] = str(self._chosen(has, wanted)[int(part)])
+                shorter = shorter or ours
         return ".".join(mapped), shorter
 
     def _chosen(self, source: int, target: int) -> list[int]:
@@ -80,8 +73,19 @@ def _heights(names: Iterable[str]) -> dict[str, int]:
     return {stack: len(found) for stack, found in numbers.items() if found == set(range(len(found)))}
 
 
-def _stack(name: str, heights: Mapping[str, int]) -> str:
-    """The outermost stack a tensor is part of."""
+def _left_out(source: Iterable[str], taken: Iterable[str], heights: Mapping[str, int]) -> list[str]:
+    """Source tensors in layers that nothing is taken from, of the stacks that something is taken from."""
+    layers = {layer for name in taken for layer in _layers(name, heights)}
+    stacks = {layer.rpartition(".")[0] for layer in layers}
+    return [
+        name
+        for name in source
+        if any(layer not in layers and layer.rpartition(".")[0] in stacks for layer in _layers(name, heights))
+    ]
+
+
+def _layers(name: str, heights: Mapping[str, int]) -> list[str]:
+    """The layers that a tensor is part of, outermost first."""
     parts = name.split(".")
-    places = [place for place, part in enumerate(parts) if part.isdigit() and ".".join(parts[:place]) in heights]
-    return ".".join(parts[: places[0]]) if places else ""
+    ends = [place for place, part in enumerate(parts) if part.isdigit() and ".".join(parts[:place]) in heights]
+    return [".".join(parts[: place + 1]) for place in ends]
