@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from headstart.errors import BundleRefused
+from headstart.errors import BundleRefused, listed
 from headstart.runtime import calm_threads
 from headstart.store import fingerprint
 from headstart.types import InputSpec, SourceCard, SourceHead
@@ -120,5 +120,4 @@ def account(target: Mapping[str, tuple[int, ...]], source: Mapping[str, tuple[in
     ]
     if missing or extra or misshapen:
         sides = {"missing": missing, "unexpected": extra, "of another shape": misshapen}
-        told = "; ".join(f"{len(names)} {what}: {', '.join(names[:4])}" for what, names in sides.items() if names)
-        raise BundleRefused(f"the weights of '{name}' do not fit its architecture: {told}")
+        raise BundleRefused(f"the weights of '{name}' do not fit its architecture: {listed(sides)}")
