@@ -90,6 +90,11 @@ def test_every_tensor_is_used_or_left_out_by_a_rule(kind, models):
         np.testing.assert_array_equal(value, files[source.origins.get(name, name)].numpy())
 
 
+def test_only_models_of_many_sizes_are_fed_smaller_images(models):
+    fixed = {kind for kind in IMAGES if sources.resolve(str(models(kind))).card.input.fixed}
+    assert fixed == {"vit", "clip", "clip_vision_model", "siglip", "siglip_vision_model"}
+
+
 def test_the_table_of_prefixes_knows_every_type():
     from headstart.backbones import rules
 

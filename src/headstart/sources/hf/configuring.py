@@ -272,6 +272,8 @@ BILINEAR = ("vit", "convnext", "convnextv2")
 """Model types whose images are resized bilinearly where nothing is said; the others bicubically."""
 CROPPED = ("clip_vision_model", "dinov2", "dinov2_with_registers")
 """Model types whose images are cropped where nothing is said."""
+ANY_SIZE = ("dinov2", "dinov2_with_registers", "convnext", "convnextv2")
+"""Model types that were made for images of several sizes; the others' positions are those of one."""
 HALF = [0.5, 0.5, 0.5]
 SIDE, CHANNEL = Whole(8, 4096), Real(-1e3, 1e3)
 SPREAD = Real(1e-6, 1e3)
@@ -299,7 +301,7 @@ def _image(folder: ModelFolder, kind: str, settings: Mapping[str, Any]) -> Input
     if type(resample) is not int or resample not in RESAMPLING:
         raise BundleRefused(f"the processor's file has resample = {shown(resample)}; known: {RESAMPLING}")
     floats = tuple(map(float, mean)), tuple(map(float, std))
-    return InputSpec(size, *floats, RESAMPLING[resample], crop=_share(size, short))
+    return InputSpec(size, *floats, RESAMPLING[resample], crop=_share(size, short), fixed=kind not in ANY_SIZE)
 
 
 def _share(size: int, short: int) -> float:
