@@ -53,7 +53,8 @@ def _leaking(view: RunView, found: Audit) -> Markup | None:
                     measured(receipt.metric, clean.get(receipt.metric)),
                 )
             )
-    title = f"{metric(receipt.metric).title} with and without the {count(len(found.leaking))} test rows that have a copy outside the test."
+    which = f"the {count(len(found.leaking))} test rows that have a copy outside the test"
+    title = f"{metric(receipt.metric).title} with and without {which}."
     columns = ("Arm", f"All {count(receipt.counts.get('test'))} test rows", "Without leaking rows")
     return table(title, columns, rows, numbers=(1, 2)) if rows else None
 

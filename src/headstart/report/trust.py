@@ -21,7 +21,7 @@ STEPS = 60
 
 
 def calibration(view: RunView) -> Markup | None:
-    """Whether probabilities mean what they say, what abstaining buys, and sets that hold the truth nine times in ten."""
+    """Whether probabilities mean what they say, what abstaining buys, and sets that keep a promise."""
     outcome = view.outcome
     if outcome is None:
         return tag("p", ABSENT, class_="missing") if view.task is None or view.task.problem != "regression" else None
