@@ -14,7 +14,7 @@
     findings.py     what the audit found
     provenance.py   weights, data, reproduction
     page.py         the frame; SECTIONS is the page's order
-    compare.py      several runs on one page
+    several.py      several runs on one page
     charts.py  lines.py  heatmap.py  axes.py    vector drawings
     race.py         a ranking as a drawing of its own
     markup.py  figures.py             HTML and numbers
@@ -61,7 +61,7 @@ def compare(runs: Sequence[Path], target: Path | None = None) -> Path:
         UsageError: If a folder is not a run.
         ResourceError: If the disk is full.
     """
-    from headstart.report.compare import render_comparison
+    from headstart.report.several import render_comparison
     from headstart.report.view import load
 
     views = [load(run) for run in runs]

@@ -47,7 +47,7 @@ def _drawing(found: Learning, drawn: list[Curve]) -> Markup:
         for one in series
     )
     return curves(
-        "learning",
+        "learning-curves",
         f"{words.title} by number of labels",
         told,
         series,

@@ -47,7 +47,7 @@ def _drawing(found: Map, labels: tuple[str, ...]) -> Markup:
     parts = Counter(found.parts)
     told = f"{len(points)} examples: " + ", ".join(f"{count(size)} {part}" for part, size in sorted(parts.items()))
     field = tag("rect", x=0, y=0, width=SIDE, height=SIDE, class_="field")
-    return chart("map", (960, SIDE), "Map of the embeddings", f"{told}. {found.method}", field, drawn, legend)
+    return chart("embeddings", (960, SIDE), "Map of the embeddings", f"{told}. {found.method}", field, drawn, legend)
 
 
 def _kinds(found: Map, labels: tuple[str, ...]) -> tuple[list[str], list[tuple[str, str]]]:
