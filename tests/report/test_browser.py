@@ -97,7 +97,6 @@ def test_it_opens_without_an_error_or_a_request(make_run: Any, opened: Any, moda
     assert seen == []
     assert page.locator("h1").inner_text().endswith("The transfer helped")
     broken = "[...document.images].filter(image => !image.complete || !image.naturalWidth).length"
-    page.evaluate("document.querySelectorAll('img').forEach(image => image.loading = 'eager')")
     page.wait_for_function(f"{broken} === 0")
     assert page.evaluate("document.images.length") == (0 if modality == "text" else page.locator("img").count())
 

@@ -18,6 +18,8 @@ MOST_LABELS = 500
 OPEN_LABELS = 30
 PAIRS = 15
 MISTAKES = 20
+SHOWN = 12
+"""Mistakes shown with their example."""
 ABSENT = "The run holds no per-example test predictions with their targets, so this cannot be shown."
 
 
@@ -103,7 +105,7 @@ def _worst(view: RunView, outcome: Outcome) -> Markup | None:
         if numeric
         else "Wrong predictions the model was surest of: a mistake of the model, or of the label."
     )
-    shown = [mistake for mistake in found if cards(view, [mistake.id])]
+    shown = [mistake for mistake in found if cards(view, [mistake.id])][:SHOWN]
     head = tag("h3", "Worst mistakes")
     if not shown:
         return join(head, _mistakes(found, caption, numeric))

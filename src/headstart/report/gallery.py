@@ -59,7 +59,7 @@ def example(found: Exhibit | None, id_: str) -> Markup | None:
 def _image(source: str, alt: str) -> Markup | None:
     if not source.startswith("data:image/webp;base64,"):
         return None
-    return tag("img", src=source, alt=name_of(alt), loading="lazy", decoding="async")
+    return tag("img", src=source, alt=name_of(alt))
 
 
 def name_of(text: str) -> str:
