@@ -129,3 +129,24 @@ def test_heat_is_the_weighted_feature_map_of_a_network_that_averages(photo_folde
     expected /= np.maximum(expected.max((1, 2), keepdims=True), 1e-12)
     assert np.allclose(heat, expected, atol=1e-3)
     assert picture_heat(source, replace(arm, layer="mean"), inputs) is None
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_plane_tells_classes_apart_that_principal_components_do_not(classes: int) -> None:
+    rng = np.random.default_rng(3)
+    targets = np.arange(240) % classes
+    embeddings = rng.normal(size=(240, 30)) * np.linspace(12, 1, 30)
+    embeddings[:, 20:24] += 9 * np.eye(4)[targets]
+    learned = rng.random(240) < 0.7
+    points, method = exhibition.plane(embeddings, targets, learned)
+    assert "apart best" in method
+
+    def nearest_is_alike(places: np.ndarray) -> float:
+        far = np.linalg.norm(places[~learned][:, None] - places[learned][None], axis=2)
+        return float((targets[learned][far.argmin(1)] == targets[~learned]).mean())
+
+    assert nearest_is_alike(points) > nearest_is_alike(embeddings[:, :2]) + 0.2
+    plain, said = exhibition.plane(embeddings, rng.normal(size=240), learned)
+    assert "principal components" in said
+    assert plain.shape == (240, 2)
+    assert not exhibition.plane(np.ones((9, 5)), targets[:9], learned[:9])[0].any()

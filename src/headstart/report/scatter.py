@@ -28,7 +28,7 @@ def embedding_map(view: RunView) -> Markup | None:
     lead = tag(
         "p",
         "Each mark is an example; near ones look alike to the source. Pale marks were learned from, full ones are test "
-        f"rows. {found.method} Distances between far groups mean nothing.",
+        f"rows. {found.method}",
     )
     return join(lead, _drawing(found, view.task.labels))
 
