@@ -20,6 +20,7 @@ from headstart.calibration import probabilities
 from headstart.data.images import open_image
 from headstart.errors import DataError
 from headstart.features import Embedder
+from headstart.modalities import pipeline_of
 from headstart.types import Arm, Audit, Examples, Exhibit, Exhibition, Map, Receipt, Split, Task
 
 __all__ = ["exhibit", "plane", "preview", "worst"]
@@ -81,9 +82,10 @@ def exhibit(
     if task.modality == "image":
         heats = picture_heat(source, arm, inputs) if explained else None
         if heats is not None:
-            how = "Grad-CAM: warm places raise the predicted label"
+            how = "On the right what the source sees, by Grad-CAM: warm places raise the predicted label"
+            pixels = pipeline_of(source).pixels  # type: ignore[attr-defined]
             for name, example, heat in zip(explained, inputs, heats, strict=True):
-                shown[name] = replace(shown[name], heat=_encoded(_overlaid(example, heat)))
+                shown[name] = replace(shown[name], heat=_encoded(_overlaid(pixels(example), heat)))
     elif explained:
         how = "Each word left out in turn: marked words raise or lower the predicted label"
         pieces = [shown[name].words for name in explained]
@@ -132,11 +134,11 @@ def _encoded(image: Any) -> str:
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def _overlaid(example: Any, heat: NDArray[np.float32]) -> Any:
-    """A grey preview with warm colours where the heat ``(h, w)`` in [0, 1] is high."""
+def _overlaid(seen: NDArray[np.uint8], heat: NDArray[np.float32]) -> Any:
+    """What the source sees ``(S, S, 3)`` in grey, with warm colours where the heat ``(h, w)`` in [0, 1] is high."""
     from PIL import Image
 
-    small = _small(example)
+    small = Image.fromarray(seen).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     grey = np.asarray(small.convert("L"), np.float32)[..., None].repeat(3, 2)
     spread = Image.fromarray(heat).resize(small.size, Image.Resampling.BICUBIC)
     share = np.clip(np.asarray(spread, np.float32), 0, 1)[..., None]

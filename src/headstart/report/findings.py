@@ -27,7 +27,7 @@ def audit(view: RunView) -> Markup | None:
     said = (
         "Nothing was found."
         if not found.findings
-        else f"{count(len(found.findings))} findings, {count(serious)} serious."
+        else f"Findings: {count(len(found.findings))}, of them {count(serious)} serious."
     )
     return join(
         tag("p", looked, said, " None of this decided anything in the run."),
