@@ -116,7 +116,9 @@ def _worst(view: RunView, outcome: Outcome) -> Markup | None:
     ]
     traced = tag("p", f"{view.attribution}.", class_="above") if view.attribution else None
     rest = details("All of these as a table", _mistakes(found, caption, numeric))
-    return join(head, tag("p", caption, class_="above"), traced, gallery(view, drawn, "Worst mistakes"), rest)
+    return join(
+        head, tag("p", caption, class_="above"), traced, gallery(view, drawn, "Worst mistakes", traced=True), rest
+    )
 
 
 def _size(mistake: Mistake, numeric: bool) -> str:

@@ -23,10 +23,10 @@ class Card:
     facts: Sequence[tuple[str, Child]]
 
 
-def gallery(view: RunView, shown: Sequence[Card], what: str) -> Markup:
-    """Cards side by side; texts one under the other."""
+def gallery(view: RunView, shown: Sequence[Card], what: str, traced: bool = False) -> Markup:
+    """Cards side by side, texts one under the other; with what predictions rest on if ``traced``."""
     texts = view.task is not None and view.task.modality == "text"
-    items = [tag("li", _card(view, card)) for card in shown]
+    items = [tag("li", _card(view, card, traced)) for card in shown]
     return tag("ul", items, class_="cards texts" if texts else "cards", aria_label=what)
 
 
@@ -39,38 +39,33 @@ def _has(found: Exhibit | None) -> bool:
     return found is not None and bool(found.picture or found.words)
 
 
-def _card(view: RunView, card: Card) -> Markup:
+def _card(view: RunView, card: Card, traced: bool) -> Markup:
     found = view.exhibits.get(card.id)
     facts = tag("dl", (tag("div", tag("dt", term), tag("dd", value)) for term, value in card.facts))
-    return join(example(found, card.id), tag("div", facts, tag("p", identifier(card.id), class_="id"), class_="told"))
+    return join(
+        example(found, card.id, traced), tag("div", facts, tag("p", identifier(card.id), class_="id"), class_="told")
+    )
 
 
-def example(found: Exhibit | None, id_: str) -> Markup | None:
-    """The preview of one example; None where there is none."""
+def example(found: Exhibit | None, id_: str, traced: bool = False) -> Markup | None:
+    """The preview of one example, with what its prediction rests on if ``traced``; None where there is none."""
     if found is None:
         return None
     if found.picture:
         plain = _image(found.picture, f"Preview of {id_}")
-        heat = _image(found.heat, f"{id_}: where the prediction rests") if found.heat else None
+        heat = _image(found.heat, f"{id_}: where the prediction rests") if traced and found.heat else None
         return tag("div", plain, heat, class_="pictures")
-    return tag("p", _words(found), dir="auto", class_="words") if found.words else None
+    return tag("p", _words(found, traced), dir="auto", class_="words") if found.words else None
 
 
 def _image(source: str, alt: str) -> Markup | None:
     if not source.startswith("data:image/webp;base64,"):
         return None
-    return tag("img", src=source, alt=name_of(alt))
+    return tag("img", src=source, alt=clip(alt, 120))
 
 
-def name_of(text: str) -> str:
-    """A name inside an attribute, not longer than a line."""
-    from headstart.report.markup import clip
-
-    return clip(text, 120)
-
-
-def _words(found: Exhibit) -> Child:
-    weights = found.weights or (0.0,) * len(found.words)
+def _words(found: Exhibit, traced: bool) -> Child:
+    weights = (found.weights if traced else ()) or (0.0,) * len(found.words)
     return [_word(word, weight) for word, weight in zip(found.words, weights, strict=False)]
 
 
@@ -80,10 +75,3 @@ def _word(word: str, weight: float) -> Child:
         return word
     bare = word.rstrip()
     return (tag("mark" if weight > 0 else "s", bare, class_=f"w{step}"), word[len(bare) :])
-
-
-def thumbs(view: RunView, names: Sequence[str]) -> Markup | None:
-    """Previews of examples that belong together, in a row."""
-    found = [(one, view.exhibits.get(one)) for one in names]
-    drawn = [example(preview, one) for one, preview in found if _has(preview)]
-    return scrolling("examples", tag("div", drawn, class_="row")) if drawn else None
