@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headstart.report.markup import Child, Markup, identifier, join, scrolling, tag
+from headstart.report.markup import Child, Markup, clip, identifier, join, tag
 from headstart.report.view import RunView
 from headstart.types import Exhibit
 
