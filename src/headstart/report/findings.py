@@ -68,7 +68,7 @@ def _finding(view: RunView, one: Finding, found: Audit) -> Markup:
     remarks = one.remarks or ("",) * len(one.examples)
     rows = [
         ([tag("div", identifier(each)) for each in names[:PREVIEWED]], name(clip(remark, 160), 90) if remark else "")
-        for names, remark in list(zip(one.examples, remarks, strict=False))[:NAMED]
+        for names, remark in list(zip(one.examples, remarks, strict=True))[:NAMED]
     ]
     listed = (
         details(f"Examples ({count(len(rows))})", table(one.kind.capitalize(), ("Example", "Remark"), rows))

@@ -66,7 +66,7 @@ def _image(source: str, alt: str) -> Markup | None:
 
 def _words(found: Exhibit, traced: bool) -> Child:
     weights = (found.weights if traced else ()) or (0.0,) * len(found.words)
-    return [_word(word, weight) for word, weight in zip(found.words, weights, strict=False)]
+    return [_word(word, weight) for word, weight in zip(found.words, weights, strict=True)]
 
 
 def _word(word: str, weight: float) -> Child:
