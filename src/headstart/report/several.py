@@ -47,27 +47,29 @@ def render_comparison(views: Sequence[RunView]) -> str:
 def _top(views: Sequence[RunView], proved: Sequence[RunView]) -> Markup:
     best = _best(proved)
     title = f"{count(len(views))} runs compared"
-    if best is None:
-        said = "They were not measured with one metric on the same test rows, so none of them can be called the best."
-    else:
-        value = best.chosen.test.get(best.receipt.metric) if best.chosen and best.receipt else None
+    said = "They were not measured with one metric on the same test rows, so none of them can be called the best."
+    if best and best[0].receipt:
+        which = best[0].receipt.metric
+        names = " and ".join(view.name for view in best)
         said = (
-            f"{best.name} has the best {metric(best.receipt.metric if best.receipt else '').lower} on the same "
-            f"{count(_tested(best))} test rows: {measured(best.receipt.metric if best.receipt else '', value)}."
+            f"Best {metric(which).lower} on the same {count(_tested(best[0]))} test rows: "
+            f"{measured(which, _value(best[0]))}, by {names}. Whether a difference is more "
+            "than chance stands under “Run against run”."
         )
     eyebrow = tag("p", "Headstart report · comparison", class_="eyebrow")
     return tag("header", eyebrow, tag("h1", title), tag("p", said, class_="lead"), class_="verdict", id="verdict")
 
 
-def _best(proved: Sequence[RunView]) -> RunView | None:
-    """The best run, where all were measured with one metric on the same rows."""
+def _best(proved: Sequence[RunView]) -> list[RunView]:
+    """The best runs, where all were measured with one metric on the same rows; several where they are equal."""
     if len(proved) < 2 or len({_rows(view) for view in proved}) > 1:
-        return None
+        return []
     names = {view.receipt.metric for view in proved if view.receipt}
     if len(names) != 1 or any(math.isnan(_value(view)) for view in proved):
-        return None
+        return []
     lower = metric(next(iter(names))).lower_is_better
-    return (min if lower else max)(proved, key=_value)
+    top = (min if lower else max)(map(_value, proved))
+    return [view for view in proved if _value(view) == top]
 
 
 def _value(view: RunView) -> float:
@@ -106,7 +108,7 @@ def _runs(views: Sequence[RunView]) -> Markup:
             ]
         )
     columns = ("Run", "Data", "Verdict", "What ships", "Metric", "Value", "Test rows", "Time")
-    strong = next((at for at, view in enumerate(views) if view is best), None)
+    strong = next((at for at, view in enumerate(views) if len(best) == 1 and best[0] is view), None)
     return table("The runs in the order they were given.", columns, rows, numbers=(5, 6, 7), strong=strong)
 
 
@@ -172,7 +174,12 @@ def _costs(proved: Sequence[RunView]) -> Markup | None:
         return None
     best = _best(proved)
     spots = [
-        Point(view.name, sum(view.seconds.values()), _value(view), "chosen" if view is best else kind_of(""))
+        Point(
+            view.name,
+            sum(view.seconds.values()),
+            _value(view),
+            "chosen" if any(view is one for one in best) else kind_of(""),
+        )
         for view in proved
         if not math.isnan(_value(view))
     ]
