@@ -12,6 +12,7 @@ _PUBLIC = {
     "rank": "headstart.transfer",
     "embed": "headstart.inference",
     "load": "headstart.inference",
+    "Source": "headstart.backbones.source",
     "TransferClassifier": "headstart.estimators",
     "TransferRegressor": "headstart.estimators",
 }

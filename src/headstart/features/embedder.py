@@ -86,7 +86,8 @@ def prepared(backbone: Backbone, batch: Any, device: str, dtype: torch.dtype) ->
 
     backbone.eval()
     if isinstance(batch, torch.Tensor) and not any(isinstance(module, FrozenConv) for module in backbone.modules()):
-        fuse(backbone.model, lambda: backbone(batch[:2].float().to(next(backbone.parameters()).device)), dtype)
+        like = next(backbone.parameters(), batch.float())  # of one prepared before that had nothing to fuse: ``dtype``
+        fuse(backbone.model, lambda: backbone(batch[:2].to(like.device, like.dtype)), dtype)
     backbone.to(device, dtype)
     return backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch types only some of its forms
 
