@@ -116,7 +116,7 @@ def _learning(command: argparse.ArgumentParser) -> None:
     add("--metric", metavar="NAME", help="metric that decides (default: by problem and class balance)")
     add("--source", metavar="NAMES", help="auto, a source, or several: a,b,c (default: auto)")
     add("--score", metavar="NAME", help="what orders sources: fused, prior, or a score (default: fused)")
-    add("--budget", metavar="TIME", help="for ranking and adapting: 30s, 2m, 1h (default: none)")
+    add("--budget", metavar="TIME", help="for ranking and adapting: 30s, 2m, 1h (default: 5m)")
     add("--seed", type=int, metavar="N", help="decides splits and every random number (default: 0)")
     add("--test-share", type=float, metavar="X", help="share held out for the proof (default: 0.2)")
     add("--config", type=Path, metavar="TOML", help="file with a [fit] table of these settings")

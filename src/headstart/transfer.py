@@ -54,7 +54,7 @@ def fit(
         HeadstartError: See the tree in `headstart.errors`.
     """
     config, tell, begin = resolve(settings, toml), listener or Silent(), time.perf_counter()
-    methods = adapt.ladder(config.method)
+    adapt.ladder(config.method)  # a misspelt name is told before any work
 
     # 1. Read: what is unusable is left out by name.
     dataset = read_examples(examples, config, tell)
@@ -82,8 +82,8 @@ def fit(
         ledger = run.step("initialize", initialization.begin, task, source, given=(remember,))
 
         # 5. Adapt: the arms, simplest first; 6. choose: the simplest that validation finds as good as any.
-        plan = (methods, config.seed, config.budget)
-        tools = (embedder, run.folder / "training", tell.progress, run.spent["rank"])
+        plan = (adapt.ladder(config.method, task, len(split.train)), config.seed, config.budget)
+        tools = (embedder, run.folder / "training", tell.progress, tell.say, run.spent["rank"])
         arms = run.step("adapt", adapt.adapt, task, table, split, source, *plan, given=tools)
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))
 
