@@ -102,7 +102,7 @@ def fit(
         bundle = run.folder / "bundle"
         shipped = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, name_of(examples))
         run.step("ship", ship.ship, *shipped, given=(bundle, embedder), made=(bundle / "manifest.json",))
-        run.describe(seconds=run.spent)
+        run.describe(seconds=run.spent, embedding=embedder.ways)
         page = report.write(run.folder)
         return Fit(run.folder, bundle, page, receipt, ranked, dataset.excluded, dataset.notes, dict(run.seconds))
 
