@@ -15,6 +15,7 @@ from headstart import heads, runtime
 from headstart.backbones.source import Source
 from headstart.calibration import log_losses, temperature
 from headstart.checkpoint import Checkpoint
+from headstart.errors import UsageError
 from headstart.features import Embedder
 from headstart.recipe import Batch, Feed, Group, Recipe
 from headstart.store import fingerprint
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from headstart.backbones.base import Backbone, TargetModel
+    from headstart.train import Trainer
 
 __all__ = ["Context", "Method", "Tuned", "layered", "task_loss"]
 
@@ -49,6 +51,9 @@ class Context:
     folder: Path | None = None
     """Where the state of an unfinished training is kept; None: nowhere."""
     progress: Callable[[str, int, int], None] = field(default=lambda *_: None, compare=False)
+    """Called with (what, done, total) steps."""
+    say: Callable[[str], None] = field(default=lambda _: None, compare=False)
+    """Told how long a training will take, before it begins."""
 
     def held_out(self) -> Context:
         """The same with validation rows: where the data name none, the first fold of the train rows."""
@@ -96,6 +101,8 @@ class Tuned:
     name: ClassVar[str] = ""
     """As in the table of methods."""
     settings: Recipe = Recipe()
+    texts: ClassVar[Recipe | None] = None
+    """The method's own settings for texts, where they differ."""
     mixes: ClassVar[bool] = False
     """Whether the shipped weights lie between the start, a probe, and the tuned ones (WiSE-FT, Wortsman et al.
     2022), as held-out rows decide."""
@@ -106,6 +113,10 @@ class Tuned:
         self.settings = settings or type(self).settings
 
     # --- the contract: what a method can change -------------------------------------------------
+
+    def obstacle(self, context: Context) -> str | None:  # noqa: ARG002
+        """Why this method cannot adapt this source to this task, as the end of a sentence; None where it can."""
+        return None
 
     def prepare(self, model: TargetModel, context: Context) -> TargetModel:  # noqa: ARG002
         """The model before the first step: new head, added modules, another layer."""
@@ -133,10 +144,14 @@ class Tuned:
         """Trains, looks at held-out rows where there are any, and gives an arm.
 
         Raises:
+            UsageError: If the method cannot adapt this source to this task.
             Diverged: If training leaves the finite numbers.
             ResourceError: If memory or the disk is full.
         """
-        return _Training(self, context).arm()
+        if obstacle := self.obstacle(context):
+            raise UsageError(f"method '{self.name}' cannot adapt {context.source.name}: {obstacle}")
+        own = self.settings is type(self).settings and context.task.modality == "text"
+        return _Training(type(self)(self.texts) if own and self.texts else self, context).arm()
 
 
 class _Training:
@@ -216,17 +231,28 @@ class _Training:
             checkpoint,
             lambda done, total: context.progress(what, done, total),
         )
-        steps = recipe.steps(len(self.targets))
-        if context.seconds is not None:
-            affordable = max(1, int(context.seconds / trainer.pace()))
-            if affordable < steps:
-                trainer.outcome.events.append(f"{affordable} of {steps} steps fit the budget")
-                steps = affordable
+        steps = self._affordable(trainer, recipe.steps(len(self.targets)))
         share = float(context.like.details["share"]) if context.like else 1.0
         outcome = trainer.run(steps, max(1, round(share * steps)))
         if checkpoint:
             checkpoint.remove()
         return outcome
+
+    def _affordable(self, trainer: Trainer, steps: int) -> int:
+        """As many of the steps as fit the budget, by timed ones; says so. A checkpoint keeps to its own plan."""
+        seconds = self.context.seconds
+        if planned := trainer.planned():
+            return planned
+        if seconds is None:
+            return steps
+        pace = trainer.pace()
+        fitting = max(1, min(steps, int(seconds / pace)))
+        rest = f"; {steps:,} would not fit the budget" if fitting < steps else ""
+        length = f"{fitting:,} steps of {pace:.2g} s, about {max(1, round(fitting * pace)):,} s"
+        self.context.say(f"{self.method.name} on {len(self.targets):,} rows: {length}{rest}")
+        if fitting < steps:
+            trainer.outcome.events.append(f"{fitting:,} of {steps:,} steps fit the budget")
+        return fitting
 
     def _checkpoint(self) -> Checkpoint | None:
         context = self.context
@@ -310,14 +336,14 @@ def task_loss(logits: Tensor, targets: Tensor, task: Task, smoothing: float, wei
 
 
 def layered(
-    model: TargetModel, decay: float = 1.0, head: float = 1.0, skip: Callable[[str], bool] | None = None
+    model: TargetModel, decay: float = 1.0, head: float | None = 1.0, skip: Callable[[str], bool] | None = None
 ) -> list[Group]:
     """Every parameter of a model, in groups by stage.
 
     Args:
         model: The backbone with its head.
         decay: Multiple of the rate from each stage to the one before it.
-        head: Multiple of the rate of the head.
+        head: Multiple of the rate of the head; None: the head does not train.
         skip: Names of parameters (of ``Backbone.model``) that stay as they are.
     """
     names = {id(parameter): name for name, parameter in model.backbone.model.named_parameters()}
@@ -326,7 +352,7 @@ def layered(
     for number, stage in enumerate(stages):
         parameters = [p for p in stage.module.parameters() if not (skip and skip(names[id(p)]))]
         groups += _split(parameters, decay ** (len(stages) - 1 - number))
-    return [*groups, *_split(list(model.head.parameters()), head)]
+    return groups if head is None else [*groups, *_split(list(model.head.parameters()), head)]
 
 
 def _split(parameters: Sequence[nn.Parameter], rate: float) -> list[Group]:

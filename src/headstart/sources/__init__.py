@@ -13,7 +13,18 @@ from headstart.types import SourceCard
 
 __all__ = ["PROVIDERS", "Offer", "Provider", "candidates", "forms", "listing", "offers", "resolve"]
 
-PROVIDERS = Registry("provider", {"packaged": "headstart.sources.packaged:PackagedSources"})
+PROVIDERS = Registry(
+    "provider",
+    {
+        "packaged": "headstart.sources.packaged:PackagedSources",
+        "timm": "headstart.sources.timm:TimmSources",
+        "scratch": "headstart.sources.scratch:ScratchSources",
+        "bundle": "headstart.sources.bundle:BundleSources",
+        "hf": "headstart.sources.hf:HubSources",
+    },
+)
+SCRATCH = {"image": "scratch:efficientnet-lite0", "text": "scratch:paraphrase-minilm-l3-v2"}
+"""Modality -> what the name ``scratch`` stands for."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +34,8 @@ class Offer:
     card: SourceCard
     missing: str | None
     """None when usable; else what one would need, as a sentence."""
+    openable: bool = False
+    """Whether opening it may yet work: it is fetched, or refused in its own words."""
 
 
 class Provider(Protocol):
@@ -68,11 +81,13 @@ def resolve(name: str, modality: str | None = None) -> Source:
             (with what is missing), or it is for another modality.
         BundleRefused: If it breaks a rule.
     """
+    if name == "scratch" and modality in SCRATCH:
+        return resolve(SCRATCH[modality])
     known = {offer.card.name: (offer, provider) for offer, provider in offers()}
     if name in known:
         offer, provider = known[name]
         _check_modality(offer.card, modality, known)
-        if offer.missing:
+        if offer.missing and not offer.openable:
             raise UsageError(f"source '{name}' cannot be used here: {offer.missing}")
         return provider.open(name)
     owner = next((provider for provider in _providers() if provider.claims(name)), None)
