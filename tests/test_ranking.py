@@ -13,7 +13,7 @@ from headstart.backbones.source import Source
 from headstart.errors import BundleRefused, UsageError
 from headstart.features import Embedder
 from headstart.ranking import stages, subsample
-from headstart.types import Examples, InputSpec, Ranking, SourceCard, Split, Task
+from headstart.types import Examples, InputSpec, Ranking, SourceCard, SourceHead, Split, Task
 
 
 def source(name: str, parameters: int = 1, prior: float | None = None, prior_name: str = "top-1") -> Source:
@@ -155,6 +155,17 @@ def test_a_single_score_can_order_the_table() -> None:
     assert values == sorted(values, reverse=True)
     with pytest.raises(UsageError, match="unknown score for classification 'magic'"):
         rank(given, both, order="magic")
+
+
+def test_scores_of_the_source_s_own_classes_are_there_where_it_has_some() -> None:
+    x = noisy(Y, 0.2, 0)
+    own = SourceHead(np.eye(2, 8, dtype=np.float32) * [[4], [0]], np.array([-2, 0], np.float32))
+    with_head = replace(source("a"), head=lambda: own)
+    found = rank(Given(a=x, b=x), [with_head, source("b", 2)], shown=("leep", "nce"))
+    scores = {row.source: row.scores for row in found.rows}
+    assert -0.4 < scores["a"]["leep"] < 0
+    assert -0.2 < scores["a"]["nce"] < 0
+    assert not {"leep", "nce"} & set(scores["b"])
 
 
 def test_only_priors_that_measure_the_same_are_compared() -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbones.source import Source
-from headstart.calibration import standard_error
+from headstart.calibration import probabilities, standard_error
 from headstart.errors import HeadstartError, UsageError, unknown_name
 from headstart.features import Embedder
 from headstart.scores import SCORES, defined, ridge_loo
@@ -191,13 +191,20 @@ def _measure(runner: _Runner, sample: _Sample, embedder: Embedder, stage: int) -
 
 def _add_scores(runner: _Runner, sample: _Sample, embedder: Embedder, wanted: Iterable[str]) -> None:
     """Further scores of a source on the last subsample it was measured on; those it does not allow are left out."""
-    names = [name for name in wanted if name not in runner.row.scores and not SCORES[name].source_head]
+    names = [name for name in wanted if name not in runner.row.scores]
     if not runner.running or not names:
         return
-    begin, problem = time.perf_counter(), sample.task.problem
-    values = embedder.embed(runner.source, sample.examples, sample.rows)[runner.row.layer]
-    scores = {**runner.row.scores, **{name: SCORES[name](values, sample.targets, problem) for name in names}}
-    runner.row = replace(runner.row, scores=scores, seconds=runner.row.seconds + time.perf_counter() - begin)
+    begin = time.perf_counter()
+    layers = embedder.embed(runner.source, sample.examples, sample.rows)
+    head = runner.source.head() if any(SCORES[name].source_head for name in names) else None
+    given = probabilities(head.logits(layers["last"]), "classification") if head else None
+    scores = {
+        name: SCORES[name](layers[runner.row.layer], sample.targets, sample.task.problem, given)
+        for name in names
+        if head or not SCORES[name].source_head
+    }
+    scores, seconds = {**runner.row.scores, **scores}, runner.row.seconds + time.perf_counter() - begin
+    runner.row = replace(runner.row, scores=scores, seconds=seconds)
 
 
 def _fuse(racing: Sequence[_Runner], seed: int) -> list[_Runner]:
