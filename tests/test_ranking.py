@@ -13,6 +13,7 @@ from headstart.backbones.source import Source
 from headstart.errors import BundleRefused, UsageError
 from headstart.features import Embedder
 from headstart.ranking import stages, subsample
+from headstart.store import fingerprint
 from headstart.types import Examples, InputSpec, Ranking, SourceCard, SourceHead, Split, Task
 
 
@@ -205,3 +206,24 @@ def test_stages_grow_by_a_quarter_at_least(rows: int) -> None:
     sizes = stages(rows, 2)
     assert sizes[-1] == min(rows, 1000)
     assert all(1.25 * a < b for a, b in zip(sizes, sizes[1:], strict=False))
+
+
+def test_what_was_measured_before_is_not_measured_again() -> None:
+    known: dict[str, Any] = {}
+    asked: list[str] = []
+
+    def remember(name: str, function: Any, /, *inputs: Any, given: tuple[Any, ...] = ()) -> Any:
+        key = fingerprint(name, *inputs)
+        asked.append("known" if key in known else "new")
+        if key not in known:
+            known[key] = function(*inputs, *given)
+        return known[key]
+
+    given, both = Given(a=noisy(Y, 0.5, 0), b=noisy(Y, 3, 1)), [source("a"), source("b", 2)]
+    first = rank(given, both, remember=remember)
+    assert set(asked) == {"new"}
+    asked.clear()
+    again = rank(given, both, remember=remember)
+    assert set(asked) == {"known"}
+    assert [replace(row, seconds=0) for row in again.rows] == [replace(row, seconds=0) for row in first.rows]
+    assert first.rows[0].scores["logme"] == pytest.approx(rank(given, both).rows[0].scores["logme"])

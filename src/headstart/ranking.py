@@ -19,8 +19,9 @@ from headstart.backbones.source import Source
 from headstart.calibration import probabilities, standard_error
 from headstart.errors import HeadstartError, UsageError, unknown_name
 from headstart.features import Embedder
-from headstart.scores import SCORES, defined, ridge_loo
+from headstart.scores import SCORES, defined, logme, ridge_loo
 from headstart.scores.fused import ALIKE, fuse, noise, rank_intervals
+from headstart.store import Remember, afresh
 from headstart.types import Examples, FloatArray, IndexArray, RankedSource, Ranking, Split, Task
 
 __all__ = ["ROWS", "check_order", "rank", "showable", "stages", "subsample"]
@@ -78,6 +79,7 @@ def rank(
     order: str,
     embedder: Embedder,
     shown: Sequence[str] = (),
+    remember: Remember = afresh,
 ) -> Ranking:
     """Sources by how well their frozen embeddings suit the task; train rows only, nothing is trained.
 
@@ -95,6 +97,7 @@ def rank(
         order: What orders the table: ``fused``, ``prior``, or a score of `headstart.scores.SCORES`.
         embedder: Keeps the embeddings, so that the winner's are not computed again.
         shown: Further scores to compute.
+        remember: May know leave-one-out losses of the same embeddings and targets from an earlier ranking.
 
     Raises:
         UsageError: If no source works, with every source's reason; or if ``order`` is not defined for the task.
@@ -116,7 +119,7 @@ def rank(
                 reason = f"not tried: a tenth of the budget of {budget:.0f} s was used by smaller sources"
                 runner.row = replace(runner.row, error=reason)
             else:
-                _measure(runner, sample, embedder, stage)
+                _measure(runner, sample, embedder, stage, remember)
         racing = [runner for runner in racing if runner.row.error is None]
         ahead = _fuse(racing, seed)
         if size == sizes[-1] or time.perf_counter() > deadline:
@@ -166,19 +169,20 @@ def _sample(task: Task, examples: Examples, split: Split, positions: IndexArray)
     return _Sample(task, examples, rows, split.folds[positions] if repeated else None)
 
 
-def _measure(runner: _Runner, sample: _Sample, embedder: Embedder, stage: int) -> None:
+def _measure(runner: _Runner, sample: _Sample, embedder: Embedder, stage: int, remember: Remember) -> None:
     """Scores a source on a subsample by the layer with the lowest loss; what goes wrong is noted in its row."""
     begin, problem = time.perf_counter(), sample.task.problem
     try:
         layers = embedder.embed(runner.source, sample.examples, sample.rows)
         losses = {
-            layer: ridge_loo.losses(values, sample.targets, problem, sample.blocks) for layer, values in layers.items()
+            layer: remember("losses", ridge_loo.losses, values, sample.targets, problem, sample.blocks)
+            for layer, values in layers.items()
         }
         best = min(losses, key=lambda layer: float(losses[layer].mean()))
         scores = {"ridge_loo": -float(losses[best].mean())}
         if len(layers) > 1:
             scores |= {f"ridge_loo {layer}": -float(values.mean()) for layer, values in losses.items()}
-        scores["logme"] = SCORES["logme"](layers[best], sample.targets, problem)
+        scores["logme"] = remember("logme", logme.score, layers[best], sample.targets, problem)
         if runner.source.card.prior is not None:
             scores["prior"] = runner.source.card.prior
         runner.losses, runner.stage = losses[best], stage
@@ -212,10 +216,10 @@ def _fuse(racing: Sequence[_Runner], seed: int) -> list[_Runner]:
     if not racing:
         return []
     losses = np.stack([runner.losses for runner in racing])
-    logme = np.array([runner.row.scores["logme"] for runner in racing])
+    evidence = np.array([runner.row.scores["logme"] for runner in racing])
     priors = _priors(racing)
-    fused = fuse(-losses.mean(1), logme, priors, noise(losses))
-    low, high = rank_intervals(losses, logme, priors, seed)
+    fused = fuse(-losses.mean(1), evidence, priors, noise(losses))
+    low, high = rank_intervals(losses, evidence, priors, seed)
     for at, runner in enumerate(racing):
         scores = {**runner.row.scores, "fused": float(fused[at])}
         runner.row = replace(runner.row, scores=scores, rank_low=int(low[at]), rank_high=int(high[at]))
