@@ -112,6 +112,18 @@ def test_ties_are_called_ties_and_the_cheapest_is_chosen() -> None:
     assert found.shortlist == ("large", "small", "bad")
 
 
+def test_cheap_and_near_a_worse_favourite_is_no_tie() -> None:
+    y = Y[:150]
+    x = noisy(y, 0.5, 0)
+    worse = x + np.eye(1, 8) * 0.35 * np.random.default_rng(5).normal(size=(150, 1))
+    given = Given(lowest=x, favourite=worse, cheap=worse[:, ::-1])
+    three = [source("lowest", 5, 0.5), source("favourite", 6, 0.99), source("cheap", 1, 0.5)]
+    found = rank(given, three, rows=150, order="prior")
+    assert found.rows[0].source == "favourite"
+    assert found.chosen == "lowest"
+    assert {row.source for row in found.rows if row.tied} == {"favourite", "lowest"}
+
+
 def test_what_fails_is_listed_with_its_reason_and_the_ranking_goes_on() -> None:
     given = Given(broken=BundleRefused("its file is gone"), good=noisy(Y, 0.3, 0), bad=noisy(Y, 3, 2))
     found = rank(given, [source("broken"), source("good", 2), source("bad", 3)])

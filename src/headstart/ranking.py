@@ -84,7 +84,8 @@ def rank(
     """Sources by how well their frozen embeddings suit the task; train rows only, nothing is trained.
 
     A source is tied with the best when its leave-one-out loss is higher by at most one standard error of the
-    paired difference. One that fails is listed with its reason, and the ranking goes on.
+    paired difference, than that of the first in the table and than the lowest. One that fails is listed with its
+    reason, and the ranking goes on.
 
     Args:
         task: What is to be learned.
@@ -251,8 +252,9 @@ def _table(runners: Sequence[_Runner], racing: Sequence[_Runner], order: str, si
         return row.error is not None, row.source not in still, -runner.stage, -value, -fused
 
     lined = sorted(runners, key=place)
-    best = lined[0]
-    tied = [one for one in racing if one is best or _near(one.losses, best.losses, 1)]
+    best, lowest = lined[0], min(racing, key=lambda one: float(one.losses.mean()))
+    # Near the first of the table is not enough: what orders it can prefer a source that is not the lowest in loss.
+    tied = [one for one in racing if one is best or all(_near(one.losses, o.losses, 1) for o in (best, lowest))]
     chosen = min(tied, key=lambda one: one.source.card.parameters)
     names = {runner.source.name for runner in tied}
     rows = [
