@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from headstart.adapt import told
 from headstart.backbones.source import Source
 from headstart.errors import unknown_name
 from headstart.features import Embedder
@@ -94,7 +95,7 @@ def prove(
         counts=_counts(split),
         detectable_gain=protocol.detectable(task, split, how),
         scratch_twin="not measured",
-        notes=(NO_TWIN, *measure.notes()),
+        notes=(NO_TWIN, *told(arms, chosen, len(split.train)), *measure.notes()),
         targets=measure.targets,
         proof=how.proof,
         protocol=" ".join(protocol.announce(task, split, how)),
