@@ -73,7 +73,7 @@ def fit(
         found = [suited(source, table, split.train) for source in candidates]
         embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
         rules = (found, config.seed, config.budget, config.score)
-        ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder,))
+        ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder, (), remember))
         source = next(one for one in found if one.name == ranked.chosen)
 
         # 4. Initialize: the source's weights are where the target starts; each tensor is accounted for.
