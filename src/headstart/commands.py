@@ -81,8 +81,12 @@ def _look(commands: Any) -> None:
     sources = _command(commands, "sources", _sources, "list the sources usable here, and what the others need")
     sources.add_argument("--modality", choices=("image", "text"), help="only those for these inputs")
 
-    report = _command(commands, "report", _report, "write the HTML report of a run again")
-    report.add_argument("run_folder", metavar="RUN", help="the run folder that fit wrote")
+    report = _command(
+        commands, "report", _report, "write the HTML report of a run again, or of several beside each other"
+    )
+    report.add_argument("runs", nargs="+", metavar="RUN", help="run folders that fit wrote; several are compared")
+    where = "HTML file to write (default: report.html in the run; comparison.html beside the first of several)"
+    report.add_argument("--out", type=Path, metavar="FILE", help=where)
 
     _command(commands, "doctor", _doctor, "check this machine and this installation")
 
@@ -216,7 +220,8 @@ def _sources(options: argparse.Namespace) -> Answer:
 def _report(options: argparse.Namespace) -> Answer:
     from headstart import report
 
-    path = report.write(Path(options.run_folder))
+    runs = [Path(folder) for folder in options.runs]
+    path = report.write(runs[0], options.out) if len(runs) == 1 else report.compare(runs, options.out)
     return Answer({"report": str(path)}, lambda: print(path))
 
 

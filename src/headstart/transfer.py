@@ -21,6 +21,7 @@ from headstart.backbones.source import Source
 from headstart.config import FitConfig, resolve
 from headstart.errors import unknown_name
 from headstart.evaluate import valid_metrics
+from headstart.exhibition import exhibit
 from headstart.features import Embedder
 from headstart.modalities import pipeline_of, suited
 from headstart.outcome import Fit, Listener, Silent
@@ -28,9 +29,6 @@ from headstart.store import Run, cache_folder, remember
 from headstart.types import Audit, Dataset, Ranking
 
 __all__ = ["audit", "fit", "name_of", "rank", "read_examples"]
-
-SHOWN = 300
-"""Characters of a text that the report can show."""
 
 
 def fit(
@@ -75,7 +73,7 @@ def fit(
         found = [suited(source, table, split.train) for source in candidates]
         embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
         rules = (found, config.seed, config.budget, config.score)
-        ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder,))
+        ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder, (), remember))
         source = next(one for one in found if one.name == ranked.chosen)
 
         # 4. Initialize: the source's weights are where the target starts; each tensor is accounted for.
@@ -94,15 +92,19 @@ def fit(
 
         # 8. Audit: it sees the test rows too, and comes last so that nothing is decided by it.
         seen = (dataset, dataset.excluded, split, source, _layer(ranked), config.seed, receipt)
-        run.step("audit", audit_rows, *seen, given=(embedder,))
+        audited = run.step("audit", audit_rows, *seen, given=(embedder,))
 
-        # 9. Ship, 10. report.
+        # 9. Exhibit: small previews of the examples that the report speaks of; it never sees the data itself.
         tuned = source.tuned(arm.tensors)
+        spoken = (task, table, split, tuned, arm, receipt, audited, config.seed)
+        run.step("exhibit", exhibit, *spoken, given=(embedder,))
+
+        # 10. Ship, 11. report.
         precision = embedder.precision(tuned, table, split.train)
         bundle = run.folder / "bundle"
         shipped = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, name_of(examples))
         run.step("ship", ship.ship, *shipped, given=(bundle, embedder), made=(bundle / "manifest.json",))
-        run.describe(seconds=run.spent)
+        run.describe(seconds=run.spent, embedding=embedder.ways)
         page = report.write(run.folder)
         return Fit(run.folder, bundle, page, receipt, ranked, dataset.excluded, dataset.notes, dict(run.seconds))
 
@@ -205,19 +207,12 @@ def _describe(run: Run, examples: Any, config: FitConfig, tell: Listener) -> Non
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
-    """What the report needs of the data; of texts the beginnings, so that mistakes can be read."""
-    table = dataset.examples
-    texts = (
-        {name: text[:SHOWN] for name, text in zip(table.ids, table.inputs, strict=True)}
-        if table.modality == "text"
-        else {}
-    )
+    """What the report needs of the data as they were read."""
     return {
         "task": dataset.task,
-        "rows": len(table),
+        "rows": len(dataset.examples),
         "excluded": dataset.excluded,
         "notes": dataset.notes,
-        "texts": texts,
     }
 
 
