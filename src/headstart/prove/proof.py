@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 import numpy as np
 
+from headstart.adapt import told
 from headstart.backbones.source import Source
 from headstart.errors import unknown_name
 from headstart.features import Embedder
 from headstart.prove import protocol, relearning, verdict
 from headstart.prove.measure import Measure, adjusted, baseline, calibrated, conformed
 from headstart.prove.protocol import Plan
+from headstart.store import Remember, afresh
 from headstart.types import Arm, Examples, FloatArray, Gain, IndexArray, Learning, Receipt, Split, Task
 
 __all__ = ["Given", "prove"]
@@ -21,18 +22,6 @@ __all__ = ["Given", "prove"]
 NO_TWIN = "The same model trained from scratch was not measured, so what the pretrained weights add is not known."
 UNPROVED = "Nothing was proved (proof: off): whether transfer helped is not known."
 UNTESTED = "No evidence that transfer helped: there are no test rows to show it."
-
-
-class Remember(Protocol):
-    """May give back an earlier result of the function for these inputs; what is ``given`` does not decide it."""
-
-    def __call__(self, name: str, function: Callable[..., Any], /, *inputs: Any, given: tuple[Any, ...] = ()) -> Any:
-        """``function(*inputs, *given)``."""
-
-
-def afresh(name: str, function: Callable[..., Any], /, *inputs: Any, given: tuple[Any, ...] = ()) -> Any:  # noqa: ARG001
-    """Remembers nothing."""
-    return function(*inputs, *given)
 
 
 @dataclass(frozen=True)
@@ -106,7 +95,7 @@ def prove(
         counts=_counts(split),
         detectable_gain=protocol.detectable(task, split, how),
         scratch_twin="not measured",
-        notes=(NO_TWIN, *measure.notes()),
+        notes=(NO_TWIN, *told(arms, chosen, len(split.train)), *measure.notes()),
         targets=measure.targets,
         proof=how.proof,
         protocol=" ".join(protocol.announce(task, split, how)),
