@@ -246,7 +246,7 @@ class _Training:
             self.targets,
             recipe,
             context.seed,
-            self._look if self.validation is not None and context.like is None else None,
+            self._look if self._judges else None,
             checkpoint,
             lambda done, total: context.progress(what, done, total),
         )
@@ -256,6 +256,11 @@ class _Training:
         if checkpoint:
             checkpoint.remove()
         return outcome
+
+    @property
+    def _judges(self) -> bool:
+        """Whether held-out rows can say when to stop: not while the head is none that will ship."""
+        return self.validation is not None and self.context.like is None and not self.method.refits
 
     def _affordable(self, trainer: Trainer, steps: int) -> int:
         """As many of the steps as fit the budget, by timed ones; says so. A checkpoint keeps to its own plan."""

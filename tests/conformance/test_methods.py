@@ -190,3 +190,9 @@ def test_merged_equals_unmerged(name: str, context: Context) -> None:
 def test_what_a_method_cannot_adapt_is_refused_with_the_reason(name: str) -> None:
     with pytest.raises(UsageError, match=f"method '{name}' cannot adapt tiny"):
         METHODS[name]().run(text_context())
+
+
+@pytest.mark.parametrize("name", [name for name in TUNED if METHODS[name].refits])
+def test_a_head_that_will_not_ship_does_not_end_a_training(name: str, context: Context) -> None:
+    arm = method_of(name, epochs=6.0, looks=6, patience=1).run(context.held_out())
+    assert arm.details["share"] == 1.0
