@@ -34,6 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
         https_proxy=NOWHERE,
         no_proxy="localhost,127.0.0.1,::1",
         NO_COLOR="1",
+        HEADSTART_METHOD="probe",  # tuning takes minutes; tests that want it ask for it by name
         COLUMNS="120",
     )
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -15,8 +18,12 @@ from headstart.types import Arm, Examples, FloatArray, IndexArray, Split, Task
 
 __all__ = ["adapt", "choose", "ladder", "test_logits"]
 
-LADDER = ("probe",)
+LADDER = ("probe", "lpft")
 """Methods of ``--method auto``, simplest first."""
+FROZEN = {"probe"}
+"""Methods that train nothing step by step: they predict out-of-fold, and their seconds need no bound."""
+LEAST = 1.0
+"""Seconds that a training gets even where the budget is used up."""
 NOISE = 1.96
 """Standard errors of a paired difference below which two arms count as equal."""
 
@@ -42,9 +49,16 @@ def adapt(
     source: Source,
     methods: Sequence[str],
     seed: int,
+    budget: float | None,
     embedder: Embedder,
+    folder: Path | None = None,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+    spent: float = 0.0,
 ) -> tuple[Arm, ...]:
     """One arm a method, simplest first.
+
+    Where the data name no validation rows, tuned arms are compared on one fold of the train rows,
+    and the one to ship is trained again on all of them; the others stay as they are.
 
     Args:
         task: What is to be learned.
@@ -53,10 +67,31 @@ def adapt(
         source: The source to adapt.
         methods: Names of the method table, see `ladder`.
         seed: Decides every random number of training.
+        budget: Seconds for ranking and adapting; None: as the recipes say.
         embedder: Keeps the embeddings.
+        folder: Where the state of an unfinished training is kept.
+        progress: Called with (what, done, total).
+        spent: Seconds of the budget that the ranking used.
     """
-    context = Context(task, examples, split, source, embedder, seed)
-    return tuple(METHODS[name]().run(context) for name in methods)
+    begin = time.perf_counter() - spent
+    context = Context(task, examples, split, source, embedder, seed, folder=folder, progress=progress)
+    arms = [METHODS[name]().run(context) for name in methods if name in FROZEN]
+    trained = [name for name in methods if name not in FROZEN]
+    inner = context.held_out()
+    again = inner is not context
+    shares = len(trained) + (1 + 1 / len(np.unique(split.folds)) if again else 0)
+    for name in trained:
+        left = None if budget is None else (budget - (time.perf_counter() - begin)) / shares
+        arms.append(METHODS[name]().run(replace(inner, seconds=left and max(LEAST, left))))
+        shares -= 1
+    chosen = choose(task, examples, arms)
+    number = next(number for number, arm in enumerate(arms) if arm.name == chosen)
+    best = arms[number]
+    if again and best.method not in FROZEN:
+        left = None if budget is None else max(LEAST, budget - (time.perf_counter() - begin))
+        whole = METHODS[best.method]().run(replace(context, seconds=left, like=best))
+        arms[number] = replace(whole, seconds=best.seconds + whole.seconds)
+    return tuple(arms)
 
 
 def choose(task: Task, examples: Examples, arms: Sequence[Arm]) -> str:
@@ -65,11 +100,16 @@ def choose(task: Task, examples: Examples, arms: Sequence[Arm]) -> str:
     Args:
         task: Decides the loss.
         examples: Holds the targets of the validation rows.
-        arms: Simplest first, all validated on the same rows.
+        arms: Simplest first; compared on the rows that all were validated on.
     """
+    places = [{name: number for number, name in enumerate(arm.validation.ids)} for arm in arms]
+    shared = [name for name in places[0] if all(name in place for place in places)]
     row = {name: number for number, name in enumerate(examples.ids)}
-    targets = examples.targets[[row[name] for name in arms[0].validation.ids]]
-    losses = [log_losses(arm.validation.logits, targets, task.problem) for arm in arms]
+    targets = examples.targets[[row[name] for name in shared]]
+    losses = [
+        log_losses(arm.validation.logits[[place[name] for name in shared]], targets, task.problem)
+        for arm, place in zip(arms, places, strict=True)
+    ]
     best = int(np.argmin([values.mean() for values in losses]))
     for arm, values in zip(arms, losses, strict=True):
         gap = values - losses[best]

@@ -11,7 +11,7 @@ from headstart.errors import ResourceError, UsageError
 
 __all__ = ["Answer", "add_to"]
 
-SETTINGS = "source method budget seed input label group split problem metric test_share proof"
+SETTINGS = "source score method budget seed input label group split problem metric test_share proof"
 
 
 class Answer(NamedTuple):
@@ -48,6 +48,8 @@ def _learn(commands: Any) -> None:
     rank = _command(commands, "rank", _rank, "rank sources for labelled examples, without training")
     rank.add_argument("data", metavar="DATA", help="as for fit")
     _learning(rank)
+    rank.add_argument("--experimental", action="store_true", help="compute the experimental scores too")
+    rank.add_argument("--plot", metavar="SVG", type=Path, help="where to draw (default: runs/NAME.ranking.svg)")
 
 
 def _use(commands: Any) -> None:
@@ -109,6 +111,7 @@ def _learning(command: argparse.ArgumentParser) -> None:
     add("--problem", metavar="KIND", help="classification, multilabel or regression (default: guessed)")
     add("--metric", metavar="NAME", help="metric that decides (default: by problem and class balance)")
     add("--source", metavar="NAMES", help="auto, a source, or several: a,b,c (default: auto)")
+    add("--score", metavar="NAME", help="what orders sources: fused, prior, or a score (default: fused)")
     add("--budget", metavar="TIME", help="for ranking and adapting: 30s, 2m, 1h (default: none)")
     add("--seed", type=int, metavar="N", help="decides splits and every random number (default: 0)")
     add("--test-share", type=float, metavar="X", help="share held out for the proof (default: 0.2)")
@@ -134,11 +137,15 @@ def _fit(options: argparse.Namespace) -> Answer:
 def _rank(options: argparse.Namespace) -> Answer:
     from headstart import console, transfer
     from headstart.outcome import ranking_json
+    from headstart.report import plot_ranking
 
     with console.listener(options.quiet) as listener:
-        ranking = transfer.rank(options.data, listener=listener, toml=options.config, **_settings(options))
-    facts = {name: getattr(ranking, name) for name in ("chosen", "examples", "score")}
-    return Answer({"ranking": ranking_json(ranking), **facts}, lambda: console.show_ranking(ranking))
+        asked = {"experimental": options.experimental, **_settings(options)}
+        ranking = transfer.rank(options.data, listener=listener, toml=options.config, **asked)
+    plot = plot_ranking(ranking, options.plot or Path("runs") / f"{transfer.name_of(options.data)}.ranking.svg")
+    facts = {name: getattr(ranking, name) for name in ("chosen", "shortlist", "examples", "score", "order")}
+    document = {"ranking": ranking_json(ranking), **facts, "plot": str(plot)}
+    return Answer(document, lambda: console.show_ranking(ranking, plot))
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -30,6 +30,8 @@ class FitConfig:
 
     source: str = "auto"
     """``auto`` ranks every usable source; a name; or several, comma-separated, to rank just those."""
+    score: str = "fused"
+    """What orders the sources: ``fused``, ``prior``, or a score of the score table."""
     method: str = "auto"
     """How to adapt: a name of the method table, or ``auto``."""
     budget: float | None = None

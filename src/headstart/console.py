@@ -12,10 +12,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
     from headstart.outcome import Fit, Listener
-    from headstart.types import Ranking, Receipt
+    from headstart.types import RankedSource, Ranking, Receipt
 
 __all__ = [
     "Progress",
@@ -231,22 +233,41 @@ def worth(receipt: Receipt) -> list[str]:
     return said
 
 
-def show_ranking(ranking: Ranking) -> None:
-    """Sources best first; ties and failures are called what they are."""
+def show_ranking(ranking: Ranking, plot: Path | None = None) -> None:
+    """Sources best first; ties, early leavers and failures are called what they are."""
     rows = [
         [
             row.source,
             _figure(row.score),
             _figure(row.standard_error),
+            _span(row.rank_low, row.rank_high),
             row.layer if row.score is not None else "-",
             f"{row.parameters / 1e6:.1f} M",
             f"{row.seconds:.1f}",
-            row.error or ("chosen" if row.source == ranking.chosen else "tied with the best" if row.tied else ""),
+            row.error or _standing(row, ranking),
         ]
         for row in ranking.rows
     ]
-    title = f"ranking by leave-one-out log-loss, negated (higher is better), on {_plural(ranking.examples, 'row')}"
-    _Page().table(["source", "score", "s.e.", "layer", "size", "seconds", ""], rows, title)
+    about = "score: leave-one-out log-loss, negated; rank: 90% interval"
+    title = f"sources by {ranking.order.replace('_', ' ')} score on {_plural(ranking.examples, 'row')} ({about})"
+    page = _Page()
+    page.table(["source", "score", "s.e.", "rank", "layer", "size", "seconds", ""], rows, title)
+    if plot:
+        page.raw(f"plot  {plot}")
+
+
+def _standing(row: RankedSource, ranking: Ranking) -> str:
+    if row.source == ranking.chosen:
+        return "chosen"
+    if row.left:
+        return f"behind after {_plural(row.rows, 'row')}"
+    return "tied with the best" if row.tied else ""
+
+
+def _span(low: int | None, high: int | None) -> str:
+    if low is None or high is None:
+        return "-"
+    return f"{low}" if low == high else f"{low}-{high}"
 
 
 def show_plan(plan: Mapping[str, Any]) -> None:

@@ -54,7 +54,7 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def __init__(
         self,
         source: str = "auto",
-        method: str = "auto",
+        method: str = "probe",
         modality: str | None = None,
         budget: float | None = None,
         random_state: int | np.random.RandomState | None = 0,
@@ -91,14 +91,14 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         found = [suited(one, table, split.train) for one in sources.candidates(config.source, task.modality)]
         for name in _LOADED:
             self.__dict__.pop(name, None)
-        ranked = ranking.rank(task, table, split, found, config.seed, config.budget, self._embedder)
+        ranked = ranking.rank(task, table, split, found, config.seed, config.budget, config.score, self._embedder)
         source = next(one for one in found if one.name == ranked.chosen)
-        arms = adapt.adapt(task, table, split, source, methods, config.seed, self._embedder)
+        arms = adapt.adapt(task, table, split, source, methods, config.seed, config.budget, self._embedder)
         self.arm_: Arm = next(arm for arm in arms if arm.name == adapt.choose(task, table, arms))
         self.ranking_: Ranking = ranked
         self.source_: SourceCard = source.card
-        self.precision_: str = self._embedder.precision(source, table, split.train)
-        self._source = source
+        self._source = source.tuned(self.arm_.tensors)
+        self.precision_: str = self._embedder.precision(self._source, table, split.train)
 
     def _seed(self) -> Any:
         if self.random_state is None or isinstance(self.random_state, np.random.RandomState):
@@ -132,7 +132,7 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
                 f"the weights of source '{source.name}' here are not those that this estimator was fitted with. "
                 "Install the same version of their package, or fit again."
             )
-        return source
+        return source.tuned(self.arm_.tensors)
 
     @cached_property
     def _embedder(self) -> Embedder:
@@ -173,7 +173,7 @@ class TransferClassifier(ClassifierMixin, _Transfer):  # type: ignore[misc]
 
     Args:
         source: ``auto`` ranks every usable source; a name; or several, comma-separated.
-        method: How to adapt: ``auto`` or a name of the method table.
+        method: How to adapt: a name of the method table, or ``auto``, which also tunes the source, for minutes.
         modality: ``image`` or ``text``; None: guessed from X.
         budget: Seconds for ranking and adapting; None: what the job needs.
         random_state: Decides every random number; None draws new ones at every ``fit``.

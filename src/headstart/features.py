@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import runtime
+from headstart.recipe import Feed
 from headstart.store import fingerprint, write_atomic, write_json
 from headstart.types import Examples, IndexArray
 
@@ -53,6 +54,9 @@ class Pipeline(Protocol):
 
     def batches(self, inputs: Sequence[Any]) -> Iterator[tuple[IndexArray, Any]]:
         """Positions in ``inputs`` and the batch that holds them, in its first rows."""
+
+    def feed(self, inputs: Sequence[Any]) -> Feed:
+        """The inputs decoded once, to train on."""
 
 
 class RowStore:
@@ -177,7 +181,7 @@ class Embedder:
             ResourceError: If memory or the disk is full.
         """
         digests = [examples.digests[row] for row in rows]
-        pipeline = self._pipeline(source)
+        pipeline = self.pipeline(source)
         precision = precision or self.precision(source, examples, rows, pipeline)
         store = self._store(source, pipeline, precision)
         missing = {digest: row for digest, row in zip(digests, rows, strict=True) if digest not in store}
@@ -185,7 +189,8 @@ class Embedder:
             self._compute(source, pipeline, precision, store, missing, examples)
         return store.read(digests)
 
-    def _pipeline(self, source: Source) -> Pipeline:
+    def pipeline(self, source: Source) -> Pipeline:
+        """The preprocessing of a source, made once."""
         if source.fingerprint not in self._pipelines:
             self._pipelines[source.fingerprint] = self._make_pipeline(source)
         return self._pipelines[source.fingerprint]
@@ -247,7 +252,7 @@ class Embedder:
         """
         if not runtime.fast_bfloat16():
             return "float32"
-        pipeline = pipeline or self._pipeline(source)
+        pipeline = pipeline or self.pipeline(source)
         key = self._space(source, pipeline, "compared")
         path = self._cache / "precision" / f"{key}.json" if self._cache else None
         if key not in self._compared:

@@ -52,9 +52,11 @@ def plan(examples: Any, listener: Listener | None = None, toml: Path | None = No
     task, table = dataset.task, dataset.examples
     split = split_rows(dataset, seed=config.seed, test_share=config.test_share)
     counts = {name: len(getattr(split, name)) for name in ("train", "validation", "test", "unlabeled")}
-    picked = split.train[ranking.subsample(task, table.targets[split.train], config.seed)]
-    rest = counts["train"] + counts["validation"] + counts["test"] - len(picked)
+    ranking.check_order(config.score, task)
     found = [suited(source, table, split.train) for source in sources.candidates(config.source, task.modality)]
+    most = ranking.stages(counts["train"], len(found))[-1]
+    picked = split.train[np.sort(ranking.subsample(task, table.targets[split.train], config.seed)[:most])]
+    rest = counts["train"] + counts["validation"] + counts["test"] - len(picked)
     costs = [_cost(source, table, picked, rest, tell) for source in found]
     failed = [f"{cost['source']}: {cost['error']}" for cost in costs if "error" in cost]
     if len(failed) == len(costs):
@@ -66,7 +68,7 @@ def plan(examples: Any, listener: Listener | None = None, toml: Path | None = No
     sentences = [
         split.how,
         *prove.announce(task, split, prove.plan(dataset, split, config.proof, config.budget)),
-        f"Would {begin} {len(picked):,} training rows, {end}.",
+        f"Would {begin} {'at most ' if len(costs) > 1 else ''}{len(picked):,} training rows, {end}.",
         f"Embedding would take about {max(1, round(seconds)):,} s at most, less where rows are cached.",
         *(f"Cannot be used: {one}" for one in failed),
     ]

@@ -26,7 +26,7 @@ from headstart.outcome import Fit, Listener, Silent
 from headstart.store import Run, cache_folder, recall, remember
 from headstart.types import Dataset, Ranking
 
-__all__ = ["fit", "rank", "read_examples"]
+__all__ = ["fit", "name_of", "rank", "read_examples"]
 
 SHOWN = 300
 """Characters of a text that the report can show."""
@@ -59,7 +59,8 @@ def fit(
     dataset = read_examples(examples, config, tell)
     task, table = dataset.task, dataset.examples
     candidates = sources.candidates(config.source, task.modality)
-    with Run(Path(out) if out else Path("runs") / _name(examples), tell.step) as run:
+    ranking.check_order(config.score, task)
+    with Run(Path(out) if out else Path("runs") / name_of(examples), tell.step) as run:
         _describe(run, examples, config, tell)
         run.record("read", _facts(dataset), time.perf_counter() - begin)
 
@@ -72,7 +73,7 @@ def fit(
         # 3. Rank: the source is picked by frozen embeddings of train rows.
         found = [suited(source, table, split.train) for source in candidates]
         embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
-        rules = (found, config.seed, config.budget)
+        rules = (found, config.seed, config.budget, config.score)
         ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder,))
         source = next(one for one in found if one.name == ranked.chosen)
 
@@ -80,7 +81,9 @@ def fit(
         ledger = run.step("initialize", initialization.begin, task, source, given=(remember,))
 
         # 5. Adapt: the arms, simplest first; 6. choose: the simplest that validation finds as good as any.
-        arms = run.step("adapt", adapt.adapt, task, table, split, source, methods, config.seed, given=(embedder,))
+        plan = (methods, config.seed, config.budget)
+        tools = (embedder, run.folder / "training", tell.progress, run.spent["rank"])
+        arms = run.step("adapt", adapt.adapt, task, table, split, source, *plan, given=tools)
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))
 
         # 7. Prove: all arms and what they have to beat on the test rows, once.
@@ -94,20 +97,27 @@ def fit(
         tuned = source.tuned(arm.tensors)
         precision = embedder.precision(tuned, table, split.train)
         bundle = run.folder / "bundle"
-        shipped = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, _name(examples))
+        shipped = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, name_of(examples))
         run.step("ship", ship.ship, *shipped, given=(bundle, embedder), made=(bundle / "manifest.json",))
         run.describe(seconds=run.spent)
         page = report.write(run.folder)
         return Fit(run.folder, bundle, page, receipt, ranked, dataset.excluded, dataset.notes, dict(run.seconds))
 
 
-def rank(examples: Any, listener: Listener | None = None, toml: Path | None = None, **settings: Any) -> Ranking:
+def rank(
+    examples: Any,
+    listener: Listener | None = None,
+    toml: Path | None = None,
+    experimental: bool = False,
+    **settings: Any,
+) -> Ranking:
     """Ranks sources for labelled examples; nothing is trained and no test row is looked at.
 
     Args:
         examples: As for `fit`.
         listener: Is told how the work goes.
         toml: A file with a ``[fit]`` table of settings.
+        experimental: Whether to compute the scores behind the experimental mark too.
         settings: Fields of `headstart.config.FitConfig`.
 
     Raises:
@@ -120,7 +130,9 @@ def rank(examples: Any, listener: Listener | None = None, toml: Path | None = No
         suited(one, dataset.examples, split.train) for one in sources.candidates(config.source, dataset.task.modality)
     ]
     embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
-    return ranking.rank(dataset.task, dataset.examples, split, found, config.seed, config.budget, embedder)
+    shown = ranking.showable(dataset.task, experimental)
+    rules = (found, config.seed, config.budget, config.score)
+    return ranking.rank(dataset.task, dataset.examples, split, *rules, embedder, shown)
 
 
 def read_examples(examples: Any, config: FitConfig, tell: Listener) -> Dataset:
@@ -153,7 +165,7 @@ def _describe(run: Run, examples: Any, config: FitConfig, tell: Listener) -> Non
     """Notes what one needs to do the same again, and says so where the folder held a run of other data."""
     path = str(Path(examples).resolve()) if isinstance(examples, (str, Path)) else None
     where = {"versions": runtime.versions(), "machine": runtime.machine()}
-    facts = {"data": _name(examples), "path": path, "config": asdict(config), "command": sys.argv, **where}
+    facts = {"data": name_of(examples), "path": path, "config": asdict(config), "command": sys.argv, **where}
     before = run.describe(**facts).get("path")
     if before not in (None, path):
         tell.say(f"{run.folder} held a run of {before}; its bundle and report will be replaced.")
@@ -176,7 +188,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _name(examples: Any) -> str:
+def name_of(examples: Any) -> str:
     """What the data are called: the file or folder's name."""
     if not isinstance(examples, (str, Path)):
         return "examples"

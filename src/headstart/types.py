@@ -228,9 +228,10 @@ class RankedSource:
 
     source: str
     score: float | None
-    """Higher is better; None where the source failed."""
+    """Minus the leave-one-out loss, in nats or in units of the variance; None where the source failed."""
     standard_error: float | None
     scores: Mapping[str, float] = field(default_factory=dict)
+    """Every score that was computed, by name, on the same ``rows``."""
     seconds: float = 0.0
     error: str | None = None
     layer: str = "last"
@@ -238,6 +239,14 @@ class RankedSource:
     """Not distinguishable from the best: within one standard error of the paired difference."""
     parameters: int = 0
     licence: str = ""
+    rows: int = 0
+    """Train rows that its scores are based on."""
+    left: bool = False
+    """Clearly behind on these rows, so not looked at on more."""
+    rank_low: int | None = None
+    """Best rank that it may have among the sources measured on the same rows, in 90% of draws of these rows."""
+    rank_high: int | None = None
+    """Worst such rank."""
 
 
 @dataclass(frozen=True)
@@ -248,8 +257,13 @@ class Ranking:
     chosen: str
     """The cheapest source that is tied with the best."""
     examples: int
-    """Number of train rows the scores are based on."""
+    """Most train rows that scores are based on."""
     score: str = "ridge_loo"
+    """What ``score`` and ``standard_error`` of the rows are."""
+    order: str = "fused"
+    """What the rows are ordered by: a name in their ``scores``."""
+    shortlist: tuple[str, ...] = ()
+    """Worth adapting: the first three and all that are tied with the best."""
 
 
 @dataclass(frozen=True)
@@ -295,6 +309,9 @@ class Arm:
     """On the validation rows, or out-of-fold on the train rows where there are none."""
     tensors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Backbone tensors that adapting changed, by name; empty: the frozen source's own, see `Source.tuned`."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What training settled and met: ``steps`` (done), ``share`` (of the schedule), ``mix`` (of the tuned weights),
+    ``rows`` (trained on), ``events`` (sentences); empty: nothing was trained step by step."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,18 @@ def test_rank_prints_the_promised_keys(texts: Path, run: Any) -> None:
     assert row["error"] is None
     ran = run("rank", texts, "--source", "wordllama", "--quiet")
     assert ran.err == ""
-    assert "chosen" in ran.out.splitlines()[-1]
+    assert "chosen" in ran.out.splitlines()[-2]
+    assert ran.out.splitlines()[-1] == f"plot  runs/{texts.stem}.ranking.svg"
+
+
+def test_rank_draws_where_it_is_told_and_shows_what_is_asked(texts: Path, run: Any, tmp_path: Path) -> None:
+    plot = tmp_path / "drawn" / "here.svg"
+    asked = ("--source", "wordllama", "--score", "hscore", "--experimental", "--plot", plot, "--json")
+    found = run("rank", texts, *asked).document
+    assert found["plot"] == str(plot)
+    assert plot.read_text("utf-8").startswith("<svg")
+    assert found["order"] == "hscore"
+    assert {"ridge_loo", "logme", "knn", "hscore", "sfda", "parc", "transrate"} <= set(found["ranking"][0]["scores"])
 
 
 def test_sources_are_listed(run: Any) -> None:

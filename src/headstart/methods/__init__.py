@@ -4,39 +4,25 @@ A method is a class made without arguments, with a ``run`` that returns an arm:
 
     run(context: Context) -> Arm
 
-It sees train and validation rows only, and is deterministic given the context.
+It sees train and validation rows only, and is deterministic given the context. One that trains
+step by step derives from `headstart.tuning.Tuned` and overrides what differs: ``prepare``,
+``parameter_groups``, ``loss``, ``finish``, or its ``settings``, a frozen dataclass. A new method
+is one file and one line in the table.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
-
-from headstart.backbones.source import Source
-from headstart.features import Embedder
 from headstart.registry import Registry
-from headstart.types import Arm, Examples, Split, Task
+from headstart.tuning import Context, Method
 
 __all__ = ["METHODS", "Context", "Method"]
 
-METHODS = Registry("method", {"probe": "headstart.methods.probe:Probe"})
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a method may look at."""
-
-    task: Task
-    examples: Examples
-    split: Split
-    """``split.test`` is not for methods: `headstart.prove` alone opens it."""
-    source: Source
-    embedder: Embedder
-    seed: int
-
-
-class Method(Protocol):
-    """One way to adapt."""
-
-    def run(self, context: Context) -> Arm:
-        """Trains on ``split.train`` and predicts ``split.validation``, or out-of-fold where it is empty."""
+METHODS = Registry(
+    "method",
+    {
+        "probe": "headstart.methods.probe:Probe",
+        "lpft": "headstart.methods.lpft:LPFT",
+        "full": "headstart.methods.full:Full",
+        "scratch": "headstart.methods.scratch:Scratch",
+    },
+)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,18 +16,21 @@ from numpy.typing import NDArray
 
 from headstart.data.images import open_image
 from headstart.runtime import thread_count
+from headstart.store import full_disk_named
 from headstart.types import Examples, IndexArray, InputSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["ImagePipeline", "suited"]
+__all__ = ["ImageFeed", "ImagePipeline", "suited"]
 
 BATCH = 32
 AHEAD = 3
 """Batches decoded ahead of the one being computed."""
 SMALLEST = 160
 STEP = 32
+SHIFT = 0.1
+"""Largest shift of a training image, as a share of its side."""
 
 
 class ImagePipeline:
@@ -73,6 +79,20 @@ class ImagePipeline:
                     pixels = np.stack(done if len(done) > 1 else done * 2)
                     yield np.array(spans[number - AHEAD], np.int64), self.normalise(pixels)
 
+    def feed(self, inputs: Sequence[Any]) -> ImageFeed:
+        """The images for training: decoded once, then kept as pixels in a temporary file.
+
+        Raises:
+            DataError: If an image cannot be read.
+            ResourceError: If the disk is full.
+        """
+        size = self.spec.size
+        kept = _room((len(inputs), size, size, 3))
+        with ThreadPoolExecutor(thread_count()) as pool:
+            for number, pixels in enumerate(pool.map(self.pixels, inputs)):
+                kept[number] = pixels
+        return ImageFeed(kept, self)
+
     def normalise(self, pixels: NDArray[np.uint8]) -> Tensor:
         """``(N, H, W, 3)`` uint8 to ``(N, 3, H, W)`` float32, zero mean and unit variance as the source wants."""
         import torch
@@ -81,6 +101,41 @@ class ImagePipeline:
         return planes.sub_(torch.from_numpy(self._mean)[:, None, None]).mul_(
             torch.from_numpy(self._scale)[:, None, None]
         )
+
+
+def _room(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An array in an unnamed temporary file, whose bytes are set aside beforehand: a full disk is no crash later."""
+    needed, folder = math.prod(shape), Path(tempfile.gettempdir())
+    with full_disk_named(folder / "pixels", needed), tempfile.TemporaryFile(dir=folder) as stream:
+        os.posix_fallocate(stream.fileno(), 0, max(1, needed))
+        return np.memmap(stream, np.uint8, "r+", shape=shape)
+
+
+class ImageFeed:
+    """Decoded images of one size.
+
+    Args:
+        pixels: (N, size, size, 3).
+        pipeline: Normalises them.
+    """
+
+    def __init__(self, pixels: NDArray[np.uint8], pipeline: ImagePipeline) -> None:
+        self._pixels = pixels
+        self._pipeline = pipeline
+        self.sizes: IndexArray = np.ones(len(pixels), np.int64)
+
+    def batch(self, positions: IndexArray, rng: np.random.Generator | None) -> Tensor:
+        """``(N, 3, size, size)``; with a generator, each image is mirrored by chance and shifted a little."""
+        pixels = self._pixels[positions]
+        if rng is not None:
+            reach = round(SHIFT * pixels.shape[1])
+            padded = np.pad(pixels, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
+            tops, lefts = rng.integers(0, 2 * reach + 1, (2, len(pixels)))
+            mirrored, side = rng.random(len(pixels)) < 0.5, pixels.shape[1]
+            for i, (top, left) in enumerate(zip(tops, lefts, strict=True)):
+                window = padded[i, top : top + side, left : left + side]
+                pixels[i] = window[:, ::-1] if mirrored[i] else window
+        return self._pipeline.normalise(pixels)
 
 
 def suited(spec: InputSpec, examples: Examples, rows: IndexArray) -> InputSpec:

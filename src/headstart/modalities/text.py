@@ -17,7 +17,7 @@ from headstart.types import IndexArray, InputSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["TextPipeline"]
+__all__ = ["TextFeed", "TextPipeline"]
 
 TOKENS_PER_BATCH = 4096
 FEWEST_TOKENS = 32
@@ -76,3 +76,31 @@ class TextPipeline:
                     ids = torch.tensor([tokens[i] for i in part], dtype=torch.long).reshape(len(part), length)
                     copies = -(-FEWEST_TOKENS // max(1, ids.numel()))
                     yield part + start, {"ids": ids.repeat(copies, 1), "mask": None}
+
+    def feed(self, inputs: Sequence[Any]) -> TextFeed:
+        """The texts for training, tokenized once."""
+        return TextFeed(self.tokens(inputs))
+
+
+class TextFeed:
+    """Tokenized texts; a batch is padded to its longest.
+
+    Args:
+        tokens: Token numbers of N texts.
+    """
+
+    def __init__(self, tokens: Sequence[Sequence[int]]) -> None:
+        self._tokens = tokens
+        self.sizes: IndexArray = np.array([len(ids) for ids in tokens], np.int64)
+
+    def batch(self, positions: IndexArray, rng: np.random.Generator | None) -> dict[str, Tensor | None]:  # noqa: ARG002
+        """``ids`` and ``mask`` ``(N, L)``, the mask None where nothing is padded; texts are never varied."""
+        import torch
+
+        lengths = self.sizes[positions]
+        longest = max(1, int(lengths.max(initial=1)))
+        ids = np.zeros((len(positions), longest), np.int64)
+        for number, position in enumerate(positions):
+            ids[number, : lengths[number]] = self._tokens[position]
+        mask = None if (lengths == longest).all() else torch.from_numpy(np.arange(longest) < lengths[:, None])
+        return {"ids": torch.from_numpy(ids), "mask": mask}

@@ -10,6 +10,7 @@
     provenance.py   weights, data, reproduction
     page.py         the frame; SECTIONS is the page's order
     charts.py  heatmap.py  axes.py    vector drawings
+    race.py         a ranking as a drawing of its own
     markup.py  figures.py             HTML and numbers
     style.css       looks: light, dark, print
 
@@ -20,7 +21,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["write"]
+from headstart.types import Ranking
+
+__all__ = ["plot_ranking", "write"]
 
 
 def write(run: Path) -> Path:
@@ -38,4 +41,18 @@ def write(run: Path) -> Path:
     page = render(load(run)).encode("utf-8")
     with write_atomic(target) as temporary:
         temporary.write_bytes(page)
+    return target
+
+
+def plot_ranking(ranking: Ranking, target: Path) -> Path:
+    """Draws the sources' scores against their costs into an SVG file and returns its path.
+
+    Raises:
+        ResourceError: If the disk is full.
+    """
+    from headstart.report.race import drawing
+    from headstart.store import write_atomic
+
+    with write_atomic(target) as temporary:
+        temporary.write_bytes(drawing(ranking).encode("utf-8"))
     return target

@@ -1,0 +1,28 @@
+"""The scratch twin: the same network and training from random weights, to see what the source is worth."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headstart.recipe import Recipe
+from headstart.tuning import Context, Tuned
+
+if TYPE_CHECKING:
+    from headstart.backbones.base import TargetModel
+
+__all__ = ["Scratch"]
+
+
+class Scratch(Tuned):
+    """Trains every layer of ``source.from_scratch(seed)``: ``Scratch().run(replace(context, seconds=BUDGET))``.
+
+    With validation rows in the context's split (see `Context.held_out`) it keeps the best weights it met.
+    """
+
+    name = "scratch"
+    settings = Recipe(rate=1e-3, decay=0.05, epochs=100, patience=100, looks=10, average=0, freeze_statistics=False)
+
+    def prepare(self, model: TargetModel, context: Context) -> TargetModel:
+        """Forgets the source's weights."""
+        model.backbone = context.source.from_scratch(context.seed).backbone()
+        return model

@@ -1,0 +1,397 @@
+"""The only training loop: what the methods of `headstart.methods` have in common.
+
+Every random number of a step (which examples, their augmentation, dropout) is a function of the
+seed and the step, so the state of the data loader and of every generator is one number: the step.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headstart import runtime
+from headstart.checkpoint import Checkpoint
+from headstart.errors import Diverged, ResourceError
+from headstart.recipe import Batch, Feed, Group, Outcome, Recipe
+from headstart.types import FloatArray, IndexArray
+
+__all__ = ["Trainer", "outputs_of", "to_device"]
+
+BUCKETS = 8
+"""Batches that are sorted by length together, so that little of a batch is padding."""
+TIMED = 3
+"""Steps that are timed, after one to warm up, to say how long the work will take."""
+CALMER = 0.1
+"""What the learning rate is multiplied by after a roll-back."""
+
+
+Loss = Callable[[nn.Module, Batch], Tensor]
+
+
+class Trainer:
+    """Trains a model in place.
+
+    Args:
+        model: Lives on `headstart.runtime.device`; keeps its best weights at the end.
+        groups: What trains; everything else of the model is frozen.
+        loss: Mean loss of a batch.
+        feed: Training examples.
+        targets: (N,) or (N, C), in the order of the feed.
+        recipe: How long and how fast.
+        seed: Decides every random number.
+        look: Loss on held-out rows, for early stopping; None: the last weights are kept.
+        checkpoint: Where the state is kept, for a killed process; None: nowhere.
+        on_progress: Called with (done, total) steps.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        groups: Sequence[Group],
+        loss: Loss,
+        feed: Feed,
+        targets: np.ndarray,
+        recipe: Recipe,
+        seed: int,
+        look: Callable[[], float] | None = None,
+        checkpoint: Checkpoint | None = None,
+        on_progress: Callable[[int, int], None] = lambda *_: None,
+    ) -> None:
+        self.model, self.groups, self.loss, self.feed, self.recipe, self.seed = model, groups, loss, feed, recipe, seed
+        self.device, self.precision = runtime.device(), torch.bfloat16 if runtime.fast_bfloat16() else torch.float32
+        self.targets, self.codes = _target_tensor(targets).to(self.device), targets
+        self.look, self.checkpoint, self.on_progress = look, checkpoint, on_progress
+        self.names = _freeze_all_but(model, groups)
+        self.trained = dict(zip(self.names, (p for group in groups for p in group.parameters), strict=True))
+        self.optimizer = torch.optim.AdamW(
+            [{"params": list(g.parameters), "lr": 0.0, "weight_decay": recipe.decay * g.decay} for g in groups],
+            betas=(0.9, 0.999),
+        )
+        self.average = {name: p.detach().clone() for name, p in self.trained.items()}
+        self.pieces, self.calm, self.step = 1, 1.0, 0
+        self.best: tuple[int, float, dict[str, Tensor]] = (0, math.inf, {})
+        self.outcome = Outcome(0, 0, 0.0, 0.0)
+
+    def pace(self) -> float:
+        """Seconds a step, from a few timed ones that change nothing."""
+        kept = {name: value.clone() for name, value in self.model.named_buffers()}
+        taken = []
+        with _training(self.model, self.recipe, self.device), torch.random.fork_rng(devices=()):
+            for step in range(1 + TIMED):
+                begin = time.perf_counter()
+                self._gradients(step)
+                taken.append(time.perf_counter() - begin)
+        self.optimizer.zero_grad(set_to_none=True)
+        for name, value in self.model.named_buffers():
+            value.copy_(kept[name])
+        return float(np.median(taken[1:]))
+
+    def run(self, steps: int, until: int | None = None) -> Outcome:
+        """Trains; finished steps of a checkpoint of the same training are not repeated.
+
+        Args:
+            steps: What the schedule is laid out for.
+            until: Step to end at; None: ``steps``.
+
+        Raises:
+            Diverged: If the loss or gradient leaves the finite numbers twice.
+            ResourceError: If memory does not suffice for a single example.
+            KeyboardInterrupt: If the user stopped it; the state is saved before.
+        """
+        end, begin = min(steps, until if until is not None else steps), time.perf_counter()
+        self.outcome.steps = steps
+        self._resume()
+        good = self._state()
+        every = max(1, math.ceil(end / self.recipe.looks))
+        with (
+            _training(self.model, self.recipe, self.device),
+            torch.random.fork_rng(devices=()),
+            _finishing() as stopped,
+        ):
+            while self.step < end:
+                if not self._advance(self.step, steps):
+                    self._roll_back(good)
+                    continue
+                self.step += 1
+                self.on_progress(self.step, end)
+                looking = self.step % every == 0 or self.step == end
+                over = looking and self._look()
+                if looking:
+                    good = self._state()
+                if self.checkpoint:
+                    self.checkpoint.save(self._state, force=bool(stopped))
+                if stopped:
+                    stopped[0]()
+                if over:
+                    break
+        self._keep_best()
+        self.outcome.seconds = time.perf_counter() - begin
+        self.outcome.pace = self.outcome.seconds / max(1, self.step)
+        return self.outcome
+
+    def _advance(self, step: int, steps: int) -> bool:
+        """One step of AdamW; False, and nothing changed, where loss or gradient is not finite."""
+        loss = self._gradients(step)
+        norm = nn.utils.clip_grad_norm_(list(self.trained.values()), self.recipe.clip)
+        if not (math.isfinite(loss) and bool(torch.isfinite(norm))):
+            return False
+        rate = self.recipe.rate * self.calm * _schedule(step, steps, self.recipe.warmup)
+        for given, group in zip(self.optimizer.param_groups, self.groups, strict=True):
+            given["lr"] = rate * group.rate
+        self.optimizer.step()
+        horizon = self.recipe.average * steps
+        keep = min(1 - 1 / horizon, (1 + step) / (10 + step)) if horizon > 1 else 0.0
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.values()), list(self.trained.values()), 1 - keep)
+        return True
+
+    def _gradients(self, step: int) -> float:
+        """Gradients of one step's mean loss, in as many pieces as memory asks for."""
+        torch.manual_seed(self.seed * 1_000_003 + step)
+        positions = self._positions(step)
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                return sum(self._piece(part, len(part) / len(positions), step) for part in self._parts(positions))
+            except (RuntimeError, MemoryError) as error:
+                if not _is_exhausted(error):
+                    raise
+                if self.pieces >= len(positions):
+                    raise ResourceError("memory does not suffice to train on a single example") from error
+            self.pieces *= 2
+            size = math.ceil(len(positions) / self.pieces)
+            self.outcome.events.append(f"memory ran out: batches of {size}, {self.pieces} a step, from step {step} on")
+
+    def _parts(self, positions: IndexArray) -> Iterator[IndexArray]:
+        return (part for part in np.array_split(positions, self.pieces) if len(part))
+
+    def _piece(self, positions: IndexArray, share: float, step: int) -> float:
+        rng = np.random.default_rng((self.seed, step, int(positions[0]))) if self.recipe.augment else None
+        inputs = to_device(self.feed.batch(positions, rng), self.device)
+        with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
+            loss = self.loss(self.model, Batch(inputs, self.targets[torch.from_numpy(positions)])) * share
+        loss.backward()  # type: ignore[no-untyped-call]
+        return float(loss.detach())
+
+    def _positions(self, step: int) -> IndexArray:
+        """The rows of a step: every epoch is shuffled anew, and rows of like length share a batch."""
+        rows, size = len(self.codes), min(self.recipe.batch, len(self.codes))
+        if self.recipe.classes_a_batch:
+            return _mixed(self.codes, self.recipe.classes_a_batch, size, np.random.default_rng((self.seed, step)))
+        epoch, number = divmod(step, max(1, rows // size))
+        rng = np.random.default_rng((self.seed, 7, epoch))
+        order = rng.permutation(rows)
+        sizes = self.feed.sizes[order]
+        blocks = np.arange(rows) // (BUCKETS * size)
+        order = order[np.lexsort((sizes, blocks))]
+        return np.sort(order[rng.permutation(max(1, rows // size))[number] * size :][:size])
+
+    def _look(self) -> bool:
+        """Measures the averaged weights on held-out rows; True where training may end."""
+        if self.look is None:
+            return False
+        with _swapped(self.trained, self.average):
+            self.model.eval()
+            loss = self.look()
+        _set_mode(self.model, self.recipe)
+        self.outcome.looks.append((self.step, loss))
+        if loss < self.best[1]:
+            self.best = (self.step, loss, {name: value.clone() for name, value in self.average.items()})
+        later = sum(step > self.best[0] for step, _ in self.outcome.looks)
+        return later >= self.recipe.patience
+
+    def _keep_best(self) -> None:
+        """The model's weights become the best averaged ones, or the last averaged where nothing was looked at."""
+        best = self.best[2] or self.average
+        self.outcome.best = self.best[0] or self.step
+        with torch.no_grad():
+            for name, parameter in self.trained.items():
+                parameter.copy_(best[name])
+        self.model.eval()
+        if not all(bool(torch.isfinite(parameter).all()) for parameter in self.trained.values()):
+            raise Diverged("training ended with weights that are not finite. Use a lower rate, or --method probe.")
+
+    def _roll_back(self, good: tuple[dict[str, Tensor], dict[str, Any]]) -> None:
+        """Back to the last good state at a lower rate, once."""
+        if self.calm < 1:
+            raise Diverged(
+                f"training left the finite numbers twice, at step {self.step} for the last time, even at a tenth of "
+                "the rate. Look at the data for extreme values, or use --method probe."
+            )
+        step = self.step
+        self._restore(*good)
+        self.calm = CALMER
+        self.outcome.events.append(f"not finite at step {step}: back to step {self.step} at {CALMER:g} of the rate")
+
+    def _state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything the rest of the training depends on: tensors, and plain JSON."""
+        tensors = {f"model.{name}": value.detach().clone() for name, value in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": value.clone() for name, value in self.average.items()}
+        tensors |= {f"best.{name}": value.clone() for name, value in self.best[2].items()}
+        for name, parameter in self.trained.items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                tensors[f"optimizer.{key}.{name}"] = value.clone()
+        best = [self.best[0], self.best[1] if math.isfinite(self.best[1]) else None]
+        facts = {"step": self.step, "pieces": self.pieces, "calm": self.calm, "best": best}
+        return tensors, {**facts, "looks": self.outcome.looks, "events": self.outcome.events}
+
+    def _restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name[len(prefix) :]: value.clone() for name, value in tensors.items() if name.startswith(prefix)}
+
+        self.model.load_state_dict(part("model."), strict=True)
+        self.average = {name: value.to(self.device) for name, value in part("average.").items()}
+        self.optimizer.state.clear()
+        for key in ("step", "exp_avg", "exp_avg_sq"):
+            for name, value in part(f"optimizer.{key}.").items():
+                place = "cpu" if key == "step" else self.device
+                self.optimizer.state[self.trained[name]][key] = value.to(place)
+        self.step, self.pieces, self.calm = int(facts["step"]), int(facts["pieces"]), float(facts["calm"])
+        step, loss = facts["best"]
+        self.best = (int(step), math.inf if loss is None else float(loss), part("best."))
+        self.outcome.looks = [(int(at), float(value)) for at, value in facts["looks"]]
+        self.outcome.events = list(facts["events"])
+
+    def _resume(self) -> None:
+        found = self.checkpoint.load() if self.checkpoint else None
+        if found:
+            self._restore(*found)
+
+
+def _schedule(step: int, steps: int, warmup: float) -> float:
+    """Multiple of the peak rate: linear rise, then a cosine to 0 (Loshchilov & Hutter 2017)."""
+    rise = max(1, round(warmup * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
+
+
+def _mixed(codes: np.ndarray, classes: int, size: int, rng: np.random.Generator) -> IndexArray:
+    """Positions of about ``size`` rows of ``classes`` random classes, as many of each as there are."""
+    present = np.unique(codes)
+    drawn = rng.permutation(present)[: min(classes, len(present))]
+    each = max(2, size // len(drawn))
+    rows = [rng.permutation(np.flatnonzero(codes == code))[:each] for code in drawn]
+    return np.sort(np.concatenate(rows)).astype(np.int64)
+
+
+def _target_tensor(targets: np.ndarray) -> Tensor:
+    return torch.from_numpy(targets.astype(np.int64 if targets.dtype.kind == "i" else np.float32))
+
+
+def _is_exhausted(error: BaseException) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _freeze_all_but(model: nn.Module, groups: Sequence[Group]) -> list[str]:
+    """Names of the groups' parameters, in order; every other parameter gets no gradient."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    training = [parameter for group in groups for parameter in group.parameters]
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    for parameter in training:
+        parameter.requires_grad_(True)
+    return [names[id(parameter)] for parameter in training]
+
+
+def _set_mode(model: nn.Module, recipe: Recipe) -> None:
+    model.train()
+    if recipe.freeze_statistics:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+
+
+@contextmanager
+def _training(model: nn.Module, recipe: Recipe, device: str) -> Iterator[None]:
+    """Training mode, all threads, and numbers too small to matter taken as zero: they cost tens of times as much."""
+    runtime.use_threads()
+    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    _set_mode(model, recipe)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        model.eval()
+
+
+@contextmanager
+def _swapped(trained: Mapping[str, nn.Parameter], average: Mapping[str, Tensor]) -> Iterator[None]:
+    """The averaged weights in place of the trained ones."""
+    kept = {name: parameter.detach().clone() for name, parameter in trained.items()}
+    with torch.no_grad():
+        for name, parameter in trained.items():
+            parameter.copy_(average[name])
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for name, parameter in trained.items():
+                parameter.copy_(kept[name])
+
+
+@contextmanager
+def _finishing() -> Iterator[list[Callable[[], None]]]:
+    """Lets a step end before Ctrl-C or SIGTERM takes effect: yields a list that then holds what to call."""
+    stopped: list[Callable[[], None]] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(number: int, frame: FrameType | None) -> None:
+        handler = previous[signal.Signals(number)]
+        if stopped:  # the user insists
+            raise KeyboardInterrupt
+        if callable(handler):
+            stopped.append(lambda: handler(number, frame))
+        else:
+            stopped.append(partial(_by_default, number))
+
+    for number in previous:
+        signal.signal(number, note)
+    try:
+        yield stopped
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _by_default(number: int) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+def to_device(inputs: Any, device: str) -> Any:
+    """A batch, moved."""
+    if isinstance(inputs, Mapping):
+        return {name: None if value is None else value.to(device) for name, value in inputs.items()}
+    return inputs.to(device=device)
+
+
+@torch.no_grad()
+def outputs_of(function: Callable[[Any], Tensor], feed: Feed, rows: int, batch: int = 64) -> FloatArray:
+    """``function`` of every example ``(rows, ...)`` in batches of like length, as float32."""
+    order = np.argsort(feed.sizes, kind="stable")
+    device, precision = runtime.device(), torch.bfloat16 if runtime.fast_bfloat16() else torch.float32
+    found: list[FloatArray] = []
+    with torch.autocast(device, precision, enabled=precision != torch.float32):
+        for first in range(0, rows, batch):
+            inputs = to_device(feed.batch(order[first : first + batch], None), device)
+            found.append(function(inputs).float().cpu().numpy())
+    joined = np.concatenate(found)
+    result = np.empty_like(joined)
+    result[order] = joined
+    return result
