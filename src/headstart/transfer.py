@@ -66,7 +66,7 @@ def fit(
 
         # 2. Split: the test rows are opened by the proof only.
         split = run.step("split", data.split, dataset, config.seed, config.test_share)
-        how = evidence.plan(dataset, split, config.proof, config.budget)
+        how = evidence.plan(dataset, split, config.proof, config.budget, config.score)
         for sentence in evidence.announce(task, split, how):
             tell.say(sentence)
 

@@ -75,7 +75,7 @@ def test_sources_are_chosen_inside_the_folds(monkeypatch):
 
     monkeypatch.setattr(ranking, "rank", spying)
     embedder = Embedder(examples, {"one": 0.0, "two": 0.0})
-    learner = resampling.selecting(TASK, examples, [FakeSource("one"), FakeSource("two")], 0, embedder)
+    learner = resampling.selecting(TASK, examples, [FakeSource("one"), FakeSource("two")], 0, "auto", embedder)
     draws = resampling.crossed(examples, np.arange(90), 5, 2, 0)
     scores = resampling.scores(learner, TASK, examples, draws)
     assert scores.mean() == pytest.approx(1 / 3, abs=0.15)
@@ -90,7 +90,15 @@ def test_the_gain_of_cross_validation_has_the_sign_of_the_skill(skill, sign, mon
     monkeypatch.setattr(
         ranking, "rank", lambda task, table, split, sources, *rest: Ranking((), sources[0].name, len(split.train))
     )
-    given = (TASK, examples, parts(120, 24), 0, (5, 2), (FakeSource("one"),), Embedder(examples, {"one": skill}))
+    given = (
+        TASK,
+        examples,
+        parts(120, 24),
+        0,
+        (5, 2, "auto"),
+        (FakeSource("one"),),
+        Embedder(examples, {"one": skill}),
+    )
     found = relearning.folds(*given)
     assert sign * found.low > 0
     assert sign * found.high > 0

@@ -161,8 +161,8 @@ def _over_classical(
     """
     if not how.folds:
         return held_out, ()
-    times = (how.folds, how.repeats)
-    crossed = given.remember("folds", relearning.folds, *decided, times, tuple(sources), given=(given.embedder,))
+    rules = (how.folds, how.repeats, how.order)
+    crossed = given.remember("folds", relearning.folds, *decided, rules, tuple(sources), given=(given.embedder,))
     return (held_out, (crossed,)) if shipped.tensors else (crossed, ())
 
 

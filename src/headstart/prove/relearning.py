@@ -38,7 +38,7 @@ def folds(
     examples: Examples,
     split: Split,
     seed: int,
-    times: tuple[int, int],
+    rules: tuple[int, int, str],
     sources: tuple[Source, ...],
     embedder: Embedder,
 ) -> Gain:
@@ -52,14 +52,16 @@ def folds(
         examples: The table.
         split: Its train and test rows take turns.
         seed: Decides the folds.
-        times: Folds and repetitions.
+        rules: Folds, repetitions, and what sources are ranked by.
         sources: The candidates.
         embedder: Keeps the embeddings.
     """
-    count, repeats = times
+    count, repeats, order = rules
     rows = np.sort(np.concatenate([split.train, split.test]))
     draws = resampling.crossed(examples, rows, count, repeats, seed)
-    ours = resampling.scores(resampling.selecting(task, examples, sources, seed, embedder), task, examples, draws)
+    ours = resampling.scores(
+        resampling.selecting(task, examples, sources, seed, order, embedder), task, examples, draws
+    )
     theirs = resampling.scores(resampling.classical(task, examples, seed), task, examples, draws)
     sign = 1.0 if METRICS[task.metric].higher_is_better else -1.0
     parts = [part for draw in draws for part in draw]

@@ -116,7 +116,7 @@ def selecting(task: Task, examples: Examples, sources: Sequence[Source], seed: i
     def learn(part: Part) -> FloatArray:
         nothing = np.zeros(0, np.int64)
         split = Split(part.train, nothing, nothing, nothing, "a part", part.folds)
-        ranked = ranking.rank(task, examples, split, list(sources), seed, None, embedder)
+        ranked = ranking.rank(task, examples, split, list(sources), seed, None, order, embedder)
         source = by_name[ranked.chosen]
         arm = METHODS["probe"]().run(Context(task, examples, split, source, embedder, seed))
         embeddings = embedder.embed(source, examples, part.test)[arm.layer]
