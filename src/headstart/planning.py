@@ -67,7 +67,7 @@ def plan(examples: Any, listener: Listener | None = None, toml: Path | None = No
     end = f"adapt by {', '.join(methods)}, prove on {counts['test']:,} rows"
     sentences = [
         split.how,
-        *prove.announce(task, split, prove.plan(dataset, split, config.proof, config.budget, config.score)),
+        *prove.announce(task, split, prove.plan(dataset, split, config.proof, config.budget)),
         f"Would {begin} {'at most ' if len(costs) > 1 else ''}{len(picked):,} training rows, {end}.",
         f"Embedding would take about {max(1, round(seconds)):,} s at most, less where rows are cached.",
         *(f"Cannot be used: {one}" for one in failed),

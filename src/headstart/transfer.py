@@ -66,7 +66,7 @@ def fit(
 
         # 2. Split: the test rows are opened by the proof only.
         split = run.step("split", data.split, dataset, config.seed, config.test_share)
-        how = evidence.plan(dataset, split, config.proof, config.budget, config.score)
+        how = evidence.plan(dataset, split, config.proof, config.budget)
         for sentence in evidence.announce(task, split, how):
             tell.say(sentence)
 
@@ -90,7 +90,7 @@ def fit(
         predict, place = partial(adapt.test_logits, table, source, embedder), run.folder / "training"
         cost = next(row.seconds for row in ranked.rows if row.source == source.name)
         opened = evidence.Given(predict, embedder, remember, recall, tell.say, tell.progress, place, cost)
-        told = (task, table, split, how, _ranked(found, ranked), arms, arm.name, config.seed)
+        told = (task, table, split, how, _ranked(found, ranked), ranked.order, arms, arm.name, config.seed)
         receipt = run.step("prove", evidence.prove, *told, given=(opened,))
 
         # 8. Ship, 9. report.

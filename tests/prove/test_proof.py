@@ -51,7 +51,7 @@ QUICK = Plan("quick")
 
 def proved(task, examples, split, arms, chosen, seed, test_logits, how=QUICK):
     """The proof without learning anything again: there are no sources."""
-    return prove.prove(task, examples, split, how, (), arms, chosen, seed, Given(test_logits, None))
+    return prove.prove(task, examples, split, how, (), "fused", arms, chosen, seed, Given(test_logits, None))
 
 
 TASK = Task("classification", "text", ("fruit", "stone"), "accuracy")
@@ -133,7 +133,7 @@ def test_test_targets_decide_nothing_but_the_receipt():
 
 
 def test_receipt_can_be_stored_and_read_back(tmp_path):
-    decided = (TASK, table(KINDS, KINDS), parts(60, 40), Plan("quick"), (), (arm(),), "probe", 0)
+    decided = (TASK, table(KINDS, KINDS), parts(60, 40), Plan("quick"), (), "fused", (arm(),), "probe", 0)
     with store.Run(tmp_path / "run") as run:
         first = run.step("prove", prove.prove, *decided, given=(Given(answers(KINDS, 0.9), None),))
     with store.Run(tmp_path / "run") as run:

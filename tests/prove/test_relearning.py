@@ -75,7 +75,7 @@ def test_sources_are_chosen_inside_the_folds(monkeypatch):
 
     monkeypatch.setattr(ranking, "rank", spying)
     embedder = Embedder(examples, {"one": 0.0, "two": 0.0})
-    learner = resampling.selecting(TASK, examples, [FakeSource("one"), FakeSource("two")], 0, "auto", embedder)
+    learner = resampling.selecting(TASK, examples, [FakeSource("one"), FakeSource("two")], "fused", 0, embedder)
     draws = resampling.crossed(examples, np.arange(90), 5, 2, 0)
     scores = resampling.scores(learner, TASK, examples, draws)
     assert scores.mean() == pytest.approx(1 / 3, abs=0.15)
@@ -95,8 +95,9 @@ def test_the_gain_of_cross_validation_has_the_sign_of_the_skill(skill, sign, mon
         examples,
         parts(120, 24),
         0,
-        (5, 2, "auto"),
+        (5, 2),
         (FakeSource("one"),),
+        "fused",
         Embedder(examples, {"one": skill}),
     )
     found = relearning.folds(*given)
@@ -133,6 +134,7 @@ def test_curves_rise_and_name_what_is_saved():
     assert found.saved.low <= found.saved.times <= found.saved.high
     assert found.saved.at_least
     assert "needs at least 8.0 times the labels" in found.saved.sentence
+    assert [one.over for one in found.further] == ["classical baseline"]
     assert found.more.rows == 100
     assert 0 <= found.more.low <= found.more.gain <= found.more.high < 0.3
 

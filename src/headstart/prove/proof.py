@@ -71,6 +71,7 @@ def prove(
     split: Split,
     how: Plan,
     sources: Sequence[Source],
+    order: str,
     arms: tuple[Arm, ...],
     chosen: str,
     seed: int,
@@ -86,6 +87,7 @@ def prove(
         split: Baselines learn from ``train`` alone.
         how: What is measured, see `headstart.prove.protocol.plan`.
         sources: The candidates, as the ranking had them.
+        order: What ranked them.
         arms: The trained arms.
         chosen: Name of the arm that ships.
         seed: Decides the baselines' folds and the bootstrap's draws.
@@ -109,7 +111,9 @@ def prove(
     gains: tuple[Gain, ...] = ()
     said = UNTESTED
     if len(split.test):
-        simple, further = _over_classical(decided, how, sources, shipped, measure.gain(best, classical), given)
+        simple, further = _over_classical(
+            (*decided, (how.folds, how.repeats), tuple(sources), order), shipped, measure.gain(best, classical), given
+        )
         first = (measure.gain(best, scratch),) if scratch else ()
         gains = adjusted((*first, simple, measure.gain(best, majority), *further))
         said = verdict.sentence(gains[len(first)], simpler, gains[0] if first else None)
@@ -152,17 +156,23 @@ def _twin(
 
 
 def _over_classical(
-    decided: Decided, how: Plan, sources: Sequence[Source], shipped: Arm, held_out: Gain, given: Given
+    again: tuple[Any, ...], shipped: Arm, held_out: Gain, given: Given
 ) -> tuple[Gain, tuple[Gain, ...]]:
     """The gain over the classical baseline that counts, and a further one.
 
     Where rows are few, that is the cross-validation's, unless the arm was tuned: what is dear to train is
     measured once, and the frozen arms' gain stands beside it.
+
+    Args:
+        again: What `headstart.prove.relearning.folds` takes.
+        shipped: The arm that ships.
+        held_out: The gain on the held-out rows.
+        given: Embeds and remembers.
     """
-    if not how.folds:
+    folds, _ = again[4]
+    if not folds:
         return held_out, ()
-    rules = (how.folds, how.repeats, how.order)
-    crossed = given.remember("folds", relearning.folds, *decided, rules, tuple(sources), given=(given.embedder,))
+    crossed = given.remember("folds", relearning.folds, *again, given=(given.embedder,))
     return (held_out, (crossed,)) if shipped.tensors else (crossed, ())
 
 

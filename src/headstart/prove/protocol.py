@@ -33,17 +33,15 @@ class Plan:
     repeats: int = 0
     budget: float | None = None
     """Seconds that the transfer may take; the proof may take twice that."""
-    order: str = "fused"
-    """What sources are ranked by inside the folds, see `headstart.config.FitConfig`."""
 
 
-def plan(dataset: Dataset, split: Split, proof: str, budget: float | None, order: str = "fused") -> Plan:
+def plan(dataset: Dataset, split: Split, proof: str, budget: float | None) -> Plan:
     """Repeated cross-validation for few rows without a given test; a held-out test otherwise."""
     given = dataset.given is not None and "test" in dataset.given
     rows = len(split.train) + len(split.test)
     if given or proof == "off" or len(split.test) >= stats.needed_rows(CONVINCING) or rows < 2 * FOLDS:
-        return Plan(proof, budget=budget, order=order)
-    return Plan(proof, FOLDS, OFTEN if rows <= SMALL else SELDOM, budget, order)
+        return Plan(proof, budget=budget)
+    return Plan(proof, FOLDS, OFTEN if rows <= SMALL else SELDOM, budget)
 
 
 def announce(task: Task, split: Split, how: Plan) -> tuple[str, ...]:

@@ -38,8 +38,9 @@ def folds(
     examples: Examples,
     split: Split,
     seed: int,
-    rules: tuple[int, int, str],
+    times: tuple[int, int],
     sources: tuple[Source, ...],
+    order: str,
     embedder: Embedder,
 ) -> Gain:
     """The gain of a frozen probe over the classical baseline by repeated cross-validation of train and test rows.
@@ -52,16 +53,16 @@ def folds(
         examples: The table.
         split: Its train and test rows take turns.
         seed: Decides the folds.
-        rules: Folds, repetitions, and what sources are ranked by.
+        times: Folds and repetitions.
         sources: The candidates.
+        order: What ranks them, see `headstart.ranking.rank`.
         embedder: Keeps the embeddings.
     """
-    count, repeats, order = rules
+    count, repeats = times
     rows = np.sort(np.concatenate([split.train, split.test]))
     draws = resampling.crossed(examples, rows, count, repeats, seed)
-    ours = resampling.scores(
-        resampling.selecting(task, examples, sources, seed, order, embedder), task, examples, draws
-    )
+    learner = resampling.selecting(task, examples, sources, order, seed, embedder)
+    ours = resampling.scores(learner, task, examples, draws)
     theirs = resampling.scores(resampling.classical(task, examples, seed), task, examples, draws)
     sign = 1.0 if METRICS[task.metric].higher_is_better else -1.0
     parts = [part for draw in draws for part in draw]

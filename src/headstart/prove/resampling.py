@@ -109,7 +109,9 @@ def scores(learner: Learner, task: Task, examples: Examples, draws: Sequence[Dra
     )
 
 
-def selecting(task: Task, examples: Examples, sources: Sequence[Source], seed: int, embedder: Embedder) -> Learner:
+def selecting(
+    task: Task, examples: Examples, sources: Sequence[Source], order: str, seed: int, embedder: Embedder
+) -> Learner:
     """The whole frozen procedure: sources are ranked, and the best is probed, by the part's training rows alone."""
     by_name = {source.name: source for source in sources}
 
