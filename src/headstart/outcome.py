@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headstart.store import plain
-from headstart.types import Exclusion, Ranking, Receipt
+from headstart.types import Audit, Exclusion, Ranking, Receipt
 
 if TYPE_CHECKING:
     from headstart.inference import Model
 
-__all__ = ["Fit", "Listener", "Silent", "plain", "ranking_json"]
+__all__ = ["Fit", "Listener", "Silent", "audit_json", "plain", "ranking_json"]
 
 
 class Listener(Protocol):
@@ -124,3 +124,8 @@ class Fit:
 def ranking_json(ranking: Ranking) -> list[dict[str, Any]]:
     """The rows of a ranking, best first, as plain JSON."""
     return [plain(asdict(row)) for row in ranking.rows]
+
+
+def audit_json(found: Audit) -> dict[str, Any]:
+    """Every finding, the worst first, and every suspect label, as plain JSON."""
+    return plain(asdict(found))  # type: ignore[no-any-return]

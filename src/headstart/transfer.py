@@ -1,4 +1,4 @@
-"""The job, top to bottom: read, split, rank, initialize, adapt, choose, prove, ship, report.
+"""The job, top to bottom: read, split, rank, initialize, adapt, choose, prove, audit, ship, report.
 
 Everything else in the package is a room off this corridor.
 """
@@ -16,6 +16,7 @@ from typing import Any
 
 from headstart import adapt, data, initialization, ranking, report, runtime, ship, sources
 from headstart import prove as evidence
+from headstart.audit import audit as audit_rows
 from headstart.backbones.source import Source
 from headstart.config import FitConfig, resolve
 from headstart.errors import unknown_name
@@ -23,10 +24,15 @@ from headstart.evaluate import valid_metrics
 from headstart.features import Embedder
 from headstart.modalities import pipeline_of, suited
 from headstart.outcome import Fit, Listener, Silent
+<<<<<<< HEAD
 from headstart.store import Run, cache_folder, recall, remember
 from headstart.types import Dataset, Ranking
+=======
+from headstart.store import Run, cache_folder, remember
+from headstart.types import Audit, Dataset, Ranking
+>>>>>>> main
 
-__all__ = ["fit", "name_of", "rank", "read_examples"]
+__all__ = ["audit", "fit", "name_of", "rank", "read_examples"]
 
 SHOWN = 300
 """Characters of a text that the report can show."""
@@ -93,7 +99,11 @@ def fit(
         told = (task, table, split, how, _ranked(found, ranked), ranked.order, arms, arm.name, config.seed)
         receipt = run.step("prove", evidence.prove, *told, given=(opened,))
 
-        # 8. Ship, 9. report.
+        # 8. Audit: it sees the test rows too, and comes last so that nothing is decided by it.
+        seen = (dataset, dataset.excluded, split, source, _layer(ranked), config.seed, receipt)
+        run.step("audit", audit_rows, *seen, given=(embedder,))
+
+        # 9. Ship, 10. report.
         tuned = source.tuned(arm.tensors)
         precision = embedder.precision(tuned, table, split.train)
         bundle = run.folder / "bundle"
@@ -102,6 +112,31 @@ def fit(
         run.describe(seconds=run.spent)
         page = report.write(run.folder)
         return Fit(run.folder, bundle, page, receipt, ranked, dataset.excluded, dataset.notes, dict(run.seconds))
+
+
+def audit(examples: Any, listener: Listener | None = None, toml: Path | None = None, **settings: Any) -> Audit:
+    """Looks for what is wrong with labelled examples, through the eyes of the source that ranks first.
+
+    Args:
+        examples: As for `fit`.
+        listener: Is told how the work goes.
+        toml: A file with a ``[fit]`` table of settings.
+        settings: Fields of `headstart.config.FitConfig`.
+
+    Raises:
+        HeadstartError: See the tree in `headstart.errors`.
+    """
+    config, tell = resolve(settings, toml), listener or Silent()
+    dataset = read_examples(examples, config, tell)
+    split = data.split(dataset, seed=config.seed, test_share=config.test_share if dataset.given else 0)
+    found = [
+        suited(one, dataset.examples, split.train) for one in sources.candidates(config.source, dataset.task.modality)
+    ]
+    embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
+    rules = (found, config.seed, config.budget, config.score)
+    ranked = ranking.rank(dataset.task, dataset.examples, split, *rules, embedder)
+    source = next(one for one in found if one.name == ranked.chosen)
+    return audit_rows(dataset, dataset.excluded, split, source, _layer(ranked), config.seed, None, embedder)
 
 
 def rank(
@@ -153,6 +188,11 @@ def read_examples(examples: Any, config: FitConfig, tell: Listener) -> Dataset:
     for note in dataset.notes:
         tell.say(note)
     return dataset
+
+
+def _layer(ranked: Ranking) -> str:
+    """The layer by which the chosen source was ranked."""
+    return next(row.layer for row in ranked.rows if row.source == ranked.chosen)
 
 
 def _ranked(found: Sequence[Source], ranked: Ranking) -> tuple[Source, ...]:

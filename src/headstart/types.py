@@ -16,17 +16,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart.exhibits import Audit, Exhibit, Exhibition, Finding, Map, Suspect
 from headstart.ledger import Ledger, LedgerRow
 
 __all__ = [
     "Arm",
     "ArmResult",
+    "Audit",
     "Calibration",
     "Conformal",
     "Curve",
     "Dataset",
     "Examples",
     "Exclusion",
+    "Exhibit",
+    "Exhibition",
+    "Finding",
     "FloatArray",
     "Gain",
     "IndexArray",
@@ -36,6 +41,7 @@ __all__ = [
     "Ledger",
     "LedgerRow",
     "LinearHead",
+    "Map",
     "Modality",
     "MoreLabels",
     "Predictions",
@@ -46,6 +52,7 @@ __all__ = [
     "SourceCard",
     "SourceHead",
     "Split",
+    "Suspect",
     "Task",
 ]
 

@@ -14,7 +14,7 @@ import pytest
 
 from headstart import __version__, cli
 
-COMMANDS = ("fit", "rank", "predict", "evaluate", "inspect", "verify", "sources", "report", "doctor", "demo")
+COMMANDS = ("fit", "audit", "rank", "predict", "evaluate", "inspect", "verify", "sources", "report", "doctor", "demo")
 
 
 def test_help_answers_at_once(command_line: Any) -> None:

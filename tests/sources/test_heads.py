@@ -40,7 +40,7 @@ def test_source_logits_are_those_of_the_whole_library_model():
     assert head.classes[0] == "tench, Tinca tinca"
     state = {**source.tensors(), "classifier.weight": head.weight, "classifier.bias": head.bias}
     full = timm.create_model("tf_efficientnet_lite0").eval()
-    full.load_state_dict({name: torch.from_numpy(array) for name, array in state.items()})
+    full.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
     image = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(backbone.source_logits(backbone(image)), full(image), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(head.logits(backbone(image).numpy()), full(image).numpy(), rtol=1e-4, atol=1e-4)

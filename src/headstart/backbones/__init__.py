@@ -18,7 +18,7 @@ __all__ = ["FAMILIES", "Source", "build"]
 FAMILIES = Registry(
     "architecture family",
     {
-        "timm": "headstart.backbones.convnet:build",
+        "timm": "headstart.backbones.timm:build",
         "bert": "headstart.backbones.encoder:build",
         "static": "headstart.backbones.static:build",
         "text": "headstart.backbones.text:build",

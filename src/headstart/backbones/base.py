@@ -63,6 +63,8 @@ class Backbone(nn.Module, ABC):
     """Names of the embeddings that `embeddings` can give, ``last`` first."""
     multiplies: bool = True
     """Whether its work is matrix products, which lower precisions speed up."""
+    splits: bool = True
+    """Whether `prefix` and `suffix` are there for every number of stages; if not, only for none and for all."""
     source_head: Callable[[], SourceHead | None] = staticmethod(lambda: None)
     """Reads the head that the source was trained with, see `Source.head`."""
 
@@ -105,7 +107,7 @@ class Backbone(nn.Module, ABC):
         head = self.source_head()
         if head is None:
             raise UsageError("this source has no classes of its own, so it gives no logits")
-        weight, bias = (torch.from_numpy(array).to(embedding.device) for array in (head.weight, head.bias))
+        weight, bias = (torch.tensor(array, device=embedding.device) for array in (head.weight, head.bias))
         return nn.functional.linear(embedding.float(), weight, bias)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from headstart.registry import Registry
 from headstart.types import Examples, IndexArray
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
     from headstart.backbones.source import Source
     from headstart.features import Pipeline
 
-__all__ = ["BASELINES", "PIPELINES", "pipeline_of", "suited"]
+__all__ = ["BASELINES", "PIPELINES", "pipeline_of", "suited", "truncated"]
 
 PIPELINES = Registry(
     "modality",
@@ -40,3 +43,11 @@ def suited(source: Source, examples: Examples, rows: IndexArray) -> Source:
     from headstart.modalities.image import suited as suited_size
 
     return source.with_input(suited_size(source.card.input, examples, rows))
+
+
+def truncated(source: Source, texts: Sequence[str]) -> IndexArray:
+    """How many tokens of each text this source does not see, (N,)."""
+    from headstart.modalities.text import TextPipeline
+
+    pipeline = pipeline_of(source)
+    return pipeline.beyond(texts) if isinstance(pipeline, TextPipeline) else np.zeros(len(texts), np.int64)

@@ -60,6 +60,15 @@ class TextPipeline:
         encodings = self._tokenizer.encode_batch_fast(prompted, add_special_tokens=self._special)
         return [encoding.ids for encoding in encodings]
 
+    def beyond(self, texts: Sequence[str]) -> IndexArray:
+        """How many tokens of each text are cut off, (N,)."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=self._special)
+        lost = [
+            sum(len(part.ids) - sum(part.special_tokens_mask) for part in encoding.overflowing)
+            for encoding in encodings
+        ]
+        return np.array(lost, np.int64)
+
     def batches(self, inputs: Sequence[Any]) -> Iterator[tuple[IndexArray, dict[str, Tensor | None]]]:
         """Positions in ``inputs`` and their batch; texts of one token count share a batch."""
         import torch

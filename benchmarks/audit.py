@@ -1,0 +1,192 @@
+"""What the audit finds of faults planted in real data, and what it calls a fault that is none.
+
+Run from the repository: ``python benchmarks/audit.py [--data ../shared/data]``. Copies: 200 training examples are
+copied into the test, each in every way below; found is the share that is paired with its original, false the share
+of the set's own test rows that are said to have a changed copy in the training rows. A set's own copies are not
+planted by us: they count as false, though many are real. Labels: a tenth is flipped to another class at random;
+AUROC of the audit's plausibility for telling flipped from given, and precision and recall of the named suspects.
+Results are written to ``benchmarks/results/audit.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from headstart import data, sources
+from headstart.audit import labels, pictures, wording
+from headstart.data.images import open_image
+from headstart.features import Embedder
+from headstart.modalities import pipeline_of, suited
+from headstart.runtime import machine, versions
+from headstart.store import cache_folder, write_json
+from headstart.types import Dataset
+
+IMAGES = ("image/cifar10", "image/hymenoptera", "image/openclipart")
+TEXTS = ("text/trec6", "text/banking77", "text/tweeteval_emotion")
+SOURCES = {"image": "efficientnet-lite0", "text": "all-minilm-l6-v2"}
+PLANTED = 200
+MOST = 3000
+RESULTS = Path(__file__).parent / "results" / "audit.json"
+
+
+def resized(image: Image.Image, seed: int) -> Image.Image:
+    """To 50 to 90% of the sides."""
+    share = np.random.default_rng(seed).uniform(0.5, 0.9)
+    return image.resize(tuple(max(8, round(side * share)) for side in image.size), Image.Resampling.BICUBIC)
+
+
+def recompressed(image: Image.Image, _: int) -> Image.Image:
+    """JPEG at quality 50."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=50)
+    return Image.open(io.BytesIO(stream.getvalue())).convert("RGB")
+
+
+def cropped(image: Image.Image, seed: int) -> Image.Image:
+    """5% of both sides cut off, somewhere."""
+    chance, (width, height) = np.random.default_rng(seed), image.size
+    across, down = max(1, round(0.05 * width)), max(1, round(0.05 * height))
+    left, top = (int(chance.integers(0, most + 1)) for most in (across, down))
+    return image.crop((left, top, width - across + left, height - down + top))
+
+
+def framed(image: Image.Image, _: int) -> Image.Image:
+    """5% cut off at each of the four edges."""
+    width, height = image.size
+    across, down = max(1, round(0.05 * width)), max(1, round(0.05 * height))
+    return image.crop((across, down, width - across, height - down))
+
+
+def everything(image: Image.Image, seed: int) -> Image.Image:
+    """Cropped, resized and recompressed."""
+    return recompressed(resized(cropped(image, seed), seed), seed)
+
+
+CHANGES: dict[str, Callable[[Image.Image, int], Image.Image]] = {
+    change.__name__: change for change in (resized, recompressed, cropped, framed, everything)
+}
+
+
+def main() -> None:
+    """Plants, audits and prints a row a set."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    options = parser.parse_args()
+    found: dict[str, Any] = {"copies": {}, "text copies": {}, "flipped labels": {}}
+    for name in IMAGES:
+        dataset = data.read(options.data / name)
+        report(found, "copies", name, image_copies(dataset))
+        report(found, "flipped labels", name, flips(dataset))
+    for name in TEXTS:
+        dataset = data.read(options.data / f"{name}/train.csv")
+        report(found, "flipped labels", name, flips(dataset))
+        report(found, "text copies", name, text_copies(dataset))
+    write_json(RESULTS, {"machine": machine(), "versions": versions(), **found})
+
+
+def report(found: dict[str, Any], kind: str, name: str, row: dict[str, Any]) -> None:
+    """Keeps and prints one row."""
+    found[kind][name] = row
+    print(kind, name, row, flush=True)
+
+
+def image_copies(dataset: Dataset) -> dict[str, Any]:
+    """Shares of planted copies that are found, by what was done to them, and of false ones."""
+    given = np.array(dataset.given)
+    train, test = np.flatnonzero(given == "train"), np.flatnonzero(given == "test")
+    inputs, digests = dataset.examples.inputs, np.array(dataset.examples.digests)
+    begin = time.perf_counter()
+    known = pictures.thumbnails([inputs[row] for row in (*train, *test)])
+    clean = pictures.copies(known)
+    seconds = time.perf_counter() - begin
+    exact = set(digests[train])
+    leaking = {other for one, other in clean if one < len(train) <= other}
+    chosen = np.random.default_rng(0).permutation(len(train))[:PLANTED]
+    originals = [open_image(inputs[train[row]]) for row in chosen]
+    row: dict[str, Any] = {
+        "exact": 1.0 if all(digests[train[row]] in exact for row in chosen) else 0.0,
+        "false": sum(digests[test[other - len(train)]] not in exact for other in leaking) / len(test),
+        "rows": len(known),
+        "seconds": round(seconds, 2),
+    }
+    for name, change in CHANGES.items():
+        copies = pictures.thumbnails([change(image, int(seed)) for image, seed in zip(originals, chosen, strict=True)])
+        pairs = set(pictures.copies(np.concatenate([known, copies])))
+        row[name] = float(np.mean([(int(at), len(known) + number) in pairs for number, at in enumerate(chosen)]))
+    return row
+
+
+def embedded(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Embeddings of some rows by the smallest source that suits, around their mean."""
+    (source,) = sources.candidates(SOURCES[dataset.task.modality], dataset.task.modality)
+    embedder = Embedder(pipeline_of, cache_folder())
+    values = embedder.embed(suited(source, dataset.examples, rows), dataset.examples, rows)["last"]
+    return np.asarray(values - values.mean(0))
+
+
+def flips(dataset: Dataset) -> dict[str, Any]:
+    """How well flipped labels are told from given ones."""
+    from sklearn.metrics import roc_auc_score
+
+    rows = np.arange(len(dataset.examples))
+    rows = rows[np.array(dataset.given) == "train"] if dataset.given else rows
+    rows = np.sort(np.random.default_rng(0).permutation(rows)[:MOST])
+    rng, targets = np.random.default_rng(1), dataset.examples.targets[rows].copy()
+    flipped = rng.random(len(rows)) < 0.1
+    moved = rng.integers(1, dataset.task.outputs, int(flipped.sum()))
+    targets[flipped] = (targets[flipped] + moved) % dataset.task.outputs
+    ids = tuple(dataset.examples.ids[row] for row in rows)
+    suspects, plausible = labels.suspects(
+        dataset.task, ids, targets, embedded(dataset, rows), rng.integers(0, 5, len(rows))
+    )
+    named = np.isin(ids, [one.id for one in suspects])
+    return {
+        "rows": len(rows),
+        "auroc": round(float(roc_auc_score(flipped, -plausible)), 4),
+        "precision": round(float((named & flipped).sum() / max(1, named.sum())), 3),
+        "recall": round(float((named & flipped).sum() / flipped.sum()), 3),
+    }
+
+
+def text_copies(dataset: Dataset) -> dict[str, Any]:
+    """Shares of copies with one word changed, or another case and punctuation, that are found."""
+    chosen = np.random.default_rng(0).permutation(len(dataset.examples))[:MOST]
+    texts = [dataset.examples.inputs[row] for row in chosen]
+    long = [number for number, text in enumerate(texts[:PLANTED]) if len(text.split()) >= 8]
+    changed = [_one_word_less(texts[number], number) for number in long]
+    shouted = [texts[number].upper().rstrip(".?!") + "!!" for number in long]
+    table = data.table_of([*texts, *changed, *shouted], "text")
+    pairs = set(wording.copies(table.inputs, embedded(_Table(table), np.arange(len(table)))))  # type: ignore[arg-type]
+    own = {row for pair in pairs if max(pair) < len(texts) for row in pair}
+    at = {"one word less": len(texts), "case and punctuation": len(texts) + len(long)}
+    found = {
+        name: float(np.mean([(number, start + k) in pairs for k, number in enumerate(long)]))
+        for name, start in at.items()
+    }
+    return {"planted": len(long), **found, "rows with a copy of their own": len(own) / len(texts)}
+
+
+class _Table:
+    """A table of texts as `embedded` looks at it."""
+
+    def __init__(self, examples: Any) -> None:
+        self.examples = examples
+        self.task = type("Task", (), {"modality": "text"})
+
+
+def _one_word_less(text: str, seed: int) -> str:
+    words = text.split()
+    del words[int(np.random.default_rng(seed).integers(len(words)))]
+    return " ".join(words)
+
+
+if __name__ == "__main__":
+    main()

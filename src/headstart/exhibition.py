@@ -1,0 +1,172 @@
+"""What the report shows of single examples: previews, what predictions rest on, and a map of the embeddings.
+
+The report itself never sees the data: what it shows is prepared here, small, and for few examples.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headstart.attribution import picture_heat, word_weights
+from headstart.backbones.source import Source
+from headstart.calibration import probabilities
+from headstart.data.images import open_image
+from headstart.errors import DataError
+from headstart.features import Embedder
+from headstart.types import Arm, Audit, Examples, Exhibit, Exhibition, Map, Receipt, Split, Task
+
+__all__ = ["WORST", "exhibit", "preview", "worst"]
+
+WORST = 12
+"""Mistakes and suspects that are shown, each."""
+EXPLAINED = 6
+"""Mistakes whose prediction is traced to its input."""
+PAIRED = 6
+"""Groups of copies whose members are shown."""
+SIDE = 144
+"""Longest side of a preview in pixels."""
+BEGINNING = 280
+"""Characters of a text that are shown."""
+POINTS = 500
+"""Points of the map: enough to see classes, few enough to be laid out in about a second."""
+PIECES = re.compile(r"\S+\s*")
+
+
+def exhibit(
+    task: Task,
+    examples: Examples,
+    split: Split,
+    source: Source,
+    arm: Arm,
+    receipt: Receipt,
+    audit: Audit,
+    seed: int,
+    embedder: Embedder,
+) -> Exhibition:
+    """Previews of the examples the report speaks of, and a map of train and test rows.
+
+    Args:
+        task: What was learned.
+        examples: The table.
+        split: Its parts.
+        source: Of the shipped arm, tuned.
+        arm: The one that ships.
+        receipt: Whose test predictions are looked at.
+        audit: Whose suspects and copies are shown.
+        seed: Decides which points are on the map.
+        embedder: Keeps the embeddings.
+    """
+    row = {name: number for number, name in enumerate(examples.ids)}
+    mistakes = worst(task, receipt)
+    named = [
+        *mistakes,
+        *(one.id for one in audit.suspects[:WORST]),
+        *(name for finding in audit.findings for names in finding.examples[:PAIRED] for name in names[:3]),
+    ]
+    shown = {name: preview(task, examples.inputs[row[name]]) for name in dict.fromkeys(named) if name in row}
+    explained = mistakes[:EXPLAINED]
+    inputs = [examples.inputs[row[name]] for name in explained]
+    how = ""
+    if task.modality == "image":
+        heats = picture_heat(source, arm, inputs) if explained else None
+        if heats is not None:
+            how = "Grad-CAM: warm places raise the predicted label"
+            for name, example, heat in zip(explained, inputs, heats, strict=True):
+                shown[name] = replace(shown[name], heat=_encoded(_overlaid(example, heat)))
+    elif explained:
+        how = "Each word left out in turn: marked words raise or lower the predicted label"
+        pieces = [shown[name].words for name in explained]
+        for name, weights in zip(explained, word_weights(task, source, arm, pieces, embedder), strict=True):
+            shown[name] = replace(shown[name], weights=weights)
+    return Exhibition(shown, _map(examples, split, source, arm, seed, embedder), how)
+
+
+def worst(task: Task, receipt: Receipt, most: int = WORST) -> list[str]:
+    """Names of the test rows with the worst mistakes: the surest wrong decisions, or the largest errors."""
+    arm = next((one for one in receipt.arms if one.name == receipt.chosen), None)
+    targets = receipt.targets
+    if arm is None or targets is None or not len(targets) or len(arm.predictions.ids) != len(targets):
+        return []
+    found = probabilities(arm.predictions.logits, task.problem)
+    if task.problem == "regression":
+        size = np.abs(found[:, 0] - targets)
+    elif task.problem == "multilabel":
+        size = np.where((found > 0.5) == targets, 0.0, np.maximum(found, 1 - found)).max(1)
+    else:
+        size = np.where(found.argmax(1) == targets, 0.0, found.max(1))
+    order = np.argsort(-size, kind="stable")[:most]
+    return [arm.predictions.ids[at] for at in order if size[at] > 0]
+
+
+def preview(task: Task, example: Any) -> Exhibit:
+    """A small picture, or the beginning of a text in its words."""
+    if task.modality == "image":
+        try:
+            return Exhibit(picture=_encoded(_small(example)))
+        except DataError:  # the file is gone by now
+            return Exhibit()
+    text = str(example)[:BEGINNING]
+    return Exhibit(words=tuple(PIECES.findall(text)) or (text,))
+
+
+def _small(example: Any) -> Any:
+    image = open_image(example, draft=SIDE)
+    image.thumbnail((SIDE, SIDE))
+    return image
+
+
+def _encoded(image: Any) -> str:
+    stream = io.BytesIO()
+    image.save(stream, "WEBP", quality=70, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def _overlaid(example: Any, heat: NDArray[np.float32]) -> Any:
+    """A grey preview with warm colours where the heat ``(h, w)`` in [0, 1] is high."""
+    from PIL import Image
+
+    small = _small(example)
+    grey = np.asarray(small.convert("L"), np.float32)[..., None].repeat(3, 2)
+    spread = Image.fromarray(heat).resize(small.size, Image.Resampling.BICUBIC)
+    share = np.clip(np.asarray(spread, np.float32), 0, 1)[..., None]
+    warm = np.concatenate([np.full_like(share, 255), 230 - 190 * share, 60 - 40 * share], 2)
+    mixed = grey * (1 - 0.65 * share) + warm * 0.65 * share
+    return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
+
+
+def _map(examples: Examples, split: Split, source: Source, arm: Arm, seed: int, embedder: Embedder) -> Map | None:
+    """The embeddings of some train and test rows in a plane, by t-SNE from their principal components."""
+    parts = ("train", "validation", "test")
+    rows = np.concatenate([getattr(split, part) for part in parts])
+    names = [part for part in parts for _ in getattr(split, part)]
+    kept = np.sort(np.random.default_rng(seed).permutation(len(rows))[:POINTS])
+    if len(kept) < 8:
+        return None
+    embeddings = embedder.embed(source, examples, rows[kept])[arm.layer]
+    points, method = _plane(np.asarray(embeddings, np.float64), seed)
+    targets = examples.targets[rows[kept]]
+    if targets.ndim == 2:
+        targets = np.full(len(kept), -1, np.int64)
+    return Map(points.astype(np.float32), targets, tuple(names[at] for at in kept), method)
+
+
+def _plane(embeddings: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], str]:
+    from sklearn.manifold import TSNE
+
+    centred = embeddings - embeddings.mean(0)
+    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
+    kept = int(min(50, (sizes > sizes[0] * 1e-6).sum())) if sizes[0] > 0 else 0
+    if kept < 2:
+        return np.zeros((len(embeddings), 2)), "All embeddings are equal."
+    components = left[:, :kept] * sizes[:kept]
+    neighbours = min(30.0, (len(embeddings) - 1) / 3)
+    layout = TSNE(perplexity=neighbours, init="pca", random_state=seed, max_iter=500).fit_transform(components)
+    share = float((sizes[:kept] ** 2).sum() / (sizes**2).sum())
+    return layout, f"t-SNE (perplexity {neighbours:.0f}) of {kept} principal components, {share:.0%} of the variance."
