@@ -24,13 +24,8 @@ from headstart.evaluate import valid_metrics
 from headstart.features import Embedder
 from headstart.modalities import pipeline_of, suited
 from headstart.outcome import Fit, Listener, Silent
-<<<<<<< HEAD
 from headstart.store import Run, cache_folder, recall, remember
-from headstart.types import Dataset, Ranking
-=======
-from headstart.store import Run, cache_folder, remember
 from headstart.types import Audit, Dataset, Ranking
->>>>>>> main
 
 __all__ = ["audit", "fit", "name_of", "rank", "read_examples"]
 
