@@ -16,8 +16,9 @@ from headstart.features import Embedder, run_backbone
 from headstart.modalities import pipeline_of
 from headstart.outcome import Listener, Silent
 from headstart.ship import golden_embeddings
+from headstart.sources.bundle import source_of
 from headstart.store import cache_folder
-from headstart.types import FloatArray, InputSpec, LinearHead, SourceCard, Task
+from headstart.types import FloatArray, LinearHead, Task
 
 if TYPE_CHECKING:
     from headstart.backbones import Source
@@ -74,7 +75,7 @@ class Model:
         config = bundle.config
         self.task = Task(config["problem"], config["modality"], bundle.labels, config["metric"])
         weights = {name: tensor.numpy() for name, tensor in bundles.tensors(bundle).items()}
-        self.source = _source(bundle, weights)
+        self.source = source_of(bundle, weights)
         self._head = _head(bundle, weights)
         self._layer = str(config["layer"])
         fast = config.get("precision") == "bfloat16" and runtime.fast_bfloat16()
@@ -232,33 +233,6 @@ def _labels(model: Model, logits: FloatArray) -> list[dict[str, Any]]:
         for label, row in zip(model.labels_of(logits), chances, strict=True)
     ]
     return found if sets is None else [{**record, "set": list(one)} for record, one in zip(found, sets, strict=True)]
-
-
-def _source(bundle: bundles.Bundle, weights: dict[str, NDArray[Any]]) -> Source:
-    from headstart.backbones import FAMILIES, Source
-
-    config, told = bundle.config, bundle.config["source"]
-    family = str(config["architecture"].get("family"))
-    if family not in FAMILIES:
-        raise BundleRefused(f"unknown architecture family '{family}'. Valid: {', '.join(sorted(FAMILIES))}")
-    card = SourceCard(
-        name=told["name"],
-        title=str(told.get("title", told["name"])),
-        modality=config["modality"],
-        provider="bundle",
-        parameters=int(told.get("parameters", 0)),
-        dim=int(config["dim"]),
-        layers=tuple(dict.fromkeys(("last", str(config["layer"])))),
-        input=InputSpec.of(config["preprocessing"]),
-        trained_on=str(told.get("trained_on", "")),
-        licence=told["licence"],
-        weights_sha256=bundle.manifest["files"]["model.safetensors"]["sha256"],
-        architecture=config["architecture"],
-    )
-    backbone = {
-        name.removeprefix("backbone."): tensor for name, tensor in weights.items() if name.startswith("backbone.")
-    }
-    return Source(card, lambda: backbone, lambda: bundle.assets)
 
 
 def _head(bundle: bundles.Bundle, weights: dict[str, NDArray[Any]]) -> LinearHead:

@@ -180,7 +180,8 @@ class Trainer:
         rng = np.random.default_rng((self.seed, step, int(positions[0]))) if self.recipe.augment else None
         inputs = to_device(self.feed.batch(positions, rng), self.device)
         with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
-            loss = self.loss(self.model, Batch(inputs, self.targets[torch.from_numpy(positions)])) * share
+            done = (step + 1) / max(step + 1, self.outcome.steps)
+            loss = self.loss(self.model, Batch(inputs, self.targets[torch.from_numpy(positions)], done)) * share
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
 

@@ -15,6 +15,7 @@ from headstart import heads, runtime
 from headstart.backbones.source import Source
 from headstart.calibration import log_losses, temperature
 from headstart.checkpoint import Checkpoint
+from headstart.errors import UsageError
 from headstart.features import Embedder
 from headstart.recipe import Batch, Feed, Group, Recipe
 from headstart.store import fingerprint
@@ -107,6 +108,10 @@ class Tuned:
 
     # --- the contract: what a method can change -------------------------------------------------
 
+    def obstacle(self, context: Context) -> str | None:  # noqa: ARG002
+        """Why this method cannot adapt this source to this task, as the end of a sentence; None where it can."""
+        return None
+
     def prepare(self, model: TargetModel, context: Context) -> TargetModel:  # noqa: ARG002
         """The model before the first step: new head, added modules, another layer."""
         return model
@@ -133,9 +138,12 @@ class Tuned:
         """Trains, looks at held-out rows where there are any, and gives an arm.
 
         Raises:
+            UsageError: If the method cannot adapt this source to this task.
             Diverged: If training leaves the finite numbers.
             ResourceError: If memory or the disk is full.
         """
+        if obstacle := self.obstacle(context):
+            raise UsageError(f"method '{self.name}' cannot adapt {context.source.name}: {obstacle}")
         return _Training(self, context).arm()
 
 
@@ -310,14 +318,14 @@ def task_loss(logits: Tensor, targets: Tensor, task: Task, smoothing: float, wei
 
 
 def layered(
-    model: TargetModel, decay: float = 1.0, head: float = 1.0, skip: Callable[[str], bool] | None = None
+    model: TargetModel, decay: float = 1.0, head: float | None = 1.0, skip: Callable[[str], bool] | None = None
 ) -> list[Group]:
     """Every parameter of a model, in groups by stage.
 
     Args:
         model: The backbone with its head.
         decay: Multiple of the rate from each stage to the one before it.
-        head: Multiple of the rate of the head.
+        head: Multiple of the rate of the head; None: the head does not train.
         skip: Names of parameters (of ``Backbone.model``) that stay as they are.
     """
     names = {id(parameter): name for name, parameter in model.backbone.model.named_parameters()}
@@ -326,7 +334,7 @@ def layered(
     for number, stage in enumerate(stages):
         parameters = [p for p in stage.module.parameters() if not (skip and skip(names[id(p)]))]
         groups += _split(parameters, decay ** (len(stages) - 1 - number))
-    return [*groups, *_split(list(model.head.parameters()), head)]
+    return groups if head is None else [*groups, *_split(list(model.head.parameters()), head)]
 
 
 def _split(parameters: Sequence[nn.Parameter], rate: float) -> list[Group]:

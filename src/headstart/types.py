@@ -172,6 +172,9 @@ class InputSpec:
     prompt: str = ""
     """Put before every text, where the source was trained with such a prompt."""
 
+    fixed: bool = False
+    """Whether the source takes images of this size only."""
+
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> InputSpec:
         """The spec in a JSON or TOML table, whose lists become tuples."""

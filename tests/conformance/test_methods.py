@@ -9,16 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from headstart import adapt
 from headstart.backbones.source import Source
+from headstart.errors import UsageError
 from headstart.features import Embedder
 from headstart.methods import METHODS, Context
 from headstart.modalities import pipeline_of
 from headstart.recipe import Group
 from headstart.store import fingerprint
 from headstart.tuning import Tuned
-from headstart.types import Examples, InputSpec, SourceCard, Split, Task
+from headstart.types import Examples, InputSpec, SourceCard, SourceHead, Split, Task
 
 TUNED = [name for name in METHODS if name != "probe"]
 WORDS = ["salt", "soup", "dough", "rice", "goal", "keeper", "referee", "match", "rain", "hail", "cloud", "frost"]
@@ -45,7 +47,34 @@ def tiny_source() -> Source:
 
 
 @pytest.fixture
-def context() -> Context:
+def context(request: pytest.FixtureRequest) -> Context:
+    """Texts, or photographs where the method cannot adapt an encoder of texts."""
+    method = METHODS[request.node.callspec.params["name"]]()
+    found = text_context()
+    if getattr(method, "obstacle", lambda _: None)(found):
+        found = photo_context()
+        assert method.obstacle(found) is None
+    return found
+
+
+def photo_context() -> Context:
+    """45 noisy little pictures, and a random convolutional source with a classifier of its own."""
+    rng = np.random.default_rng(0)
+    texts = text_context()
+    shades = np.array([(200, 60, 50), (60, 180, 70), (60, 80, 200)])[texts.examples.targets]
+    pictures = (shades[:, None, None] + rng.normal(0, 30, (45, 32, 32, 3))).clip(0, 255).astype(np.uint8)
+    card = SourceCard(
+        name="tiny", title="Tiny", modality="image", provider="test", parameters=360_000, dim=256, layers=("last",),
+        input=InputSpec(32, (0.5,) * 3, (0.5,) * 3), trained_on="nothing", licence="none", weights_sha256="0",
+        architecture={"family": "timm", "name": "test_efficientnet"},
+    )  # fmt: skip
+    head = SourceHead(rng.normal(size=(7, 256)).astype(np.float32), np.zeros(7, np.float32))
+    source = replace(Source(card, dict).from_scratch(0), head=lambda: head)
+    inputs = tuple(Image.fromarray(picture) for picture in pictures)
+    return replace(texts, examples=replace(texts.examples, modality="image", inputs=inputs), source=source)
+
+
+def text_context() -> Context:
     rng = np.random.default_rng(0)
     targets = np.arange(45) % 3
     texts = tuple(" ".join(rng.choice(WORDS[4 * t : 4 * t + 4], rng.integers(2, 6))) for t in targets)
@@ -132,8 +161,32 @@ def test_the_arm_ships_and_predicts_the_same(name: str, context: Context) -> Non
 def test_test_rows_are_never_looked_at(name: str, context: Context) -> None:
     """The test rows' texts and targets are replaced: the arm stays the same bits."""
     table, test = context.examples, set(context.split.test.tolist())
-    inputs = tuple("salt" if row in test else text for row, text in enumerate(table.inputs))
+    inputs = tuple(table.inputs[0] if row in test else one for row, one in enumerate(table.inputs))
     targets = np.where(np.isin(np.arange(len(table)), list(test)), 0, table.targets)
     other = replace(context, examples=replace(table, inputs=inputs, targets=targets))
     arms = [method_of(name).run(one.held_out()) for one in (context, other)]
     assert fingerprint(arms[0].head, dict(arms[0].tensors)) == fingerprint(arms[1].head, dict(arms[1].tensors))
+
+
+@pytest.mark.parametrize("name", ["lora", "dora", "ia3", "ssf", "mixout"])
+def test_merged_equals_unmerged(name: str, context: Context) -> None:
+    method, outputs = method_of(name), []
+    merge = method.finish
+
+    def compared(model: Any) -> Any:
+        feed = method.feed(model, context, context.split.test)
+        batch = feed.batch(np.arange(1), None)
+        for finish in (lambda one: one, merge):
+            with torch.no_grad():
+                outputs.append(finish(model.eval())(batch))
+        return model
+
+    method.finish = compared  # type: ignore[method-assign]
+    method.run(context)
+    torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cotuning", "lwf", "stochnorm"])
+def test_what_a_method_cannot_adapt_is_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(UsageError, match=f"method '{name}' cannot adapt tiny"):
+        METHODS[name]().run(text_context())

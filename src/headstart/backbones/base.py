@@ -128,8 +128,11 @@ class TargetModel(nn.Module):
 
     def forward(self, batch: Any) -> Tensor:
         """Uncalibrated logits ``(N, outputs)`` in float32."""
-        embeddings = self.backbone.embeddings(batch)[self.layer]
-        return nn.functional.linear(embeddings, self.head.weight.float(), self.head.bias.float())
+        return self.classify(self.backbone.embeddings(batch)[self.layer])
+
+    def classify(self, embeddings: Tensor) -> Tensor:
+        """Uncalibrated logits ``(N, outputs)`` of embeddings ``(N, dim)`` of the model's layer."""
+        return nn.functional.linear(embeddings.float(), self.head.weight.float(), self.head.bias.float())
 
     @torch.inference_mode()
     def logits(self, batch: Any) -> Tensor:

@@ -51,6 +51,10 @@ class Source:
         """The name a user types."""
         return self.card.name
 
+    def renamed(self, name: str) -> Source:
+        """The same source under the name that a user typed."""
+        return replace(self, card=replace(self.card, name=name))
+
     def with_input(self, spec: InputSpec) -> Source:
         """The same weights fed in another way, for example smaller images."""
         return replace(self, card=replace(self.card, input=spec))

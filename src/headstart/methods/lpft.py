@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
-from headstart.methods import METHODS, Context
+from headstart.methods import FromProbe
 from headstart.recipe import Group, Recipe
-from headstart.tuning import Tuned, layered
+from headstart.tuning import layered
 
 if TYPE_CHECKING:
     from headstart.backbones.base import TargetModel
@@ -25,25 +23,12 @@ class Settings(Recipe):
     """Multiple of the rate from each stage to the one before it."""
 
 
-class LPFT(Tuned):
-    """Linear probing, then fine-tuning (Kumar et al. 2022), and a mix of both weights (Wortsman et al. 2022).
-
-    A random head would send large, meaningless gradients through the source; the probe's does not.
-    """
+class LPFT(FromProbe):
+    """Linear probing, then fine-tuning (Kumar et al. 2022), and a mix of both weights (Wortsman et al. 2022)."""
 
     name = "lpft"
     settings: Settings = Settings()
     mixes = True
-
-    def prepare(self, model: TargetModel, context: Context) -> TargetModel:
-        """Gives the model the probe's layer and its calibrated head."""
-        probe = METHODS["probe"]().run(context)
-        model.layer = probe.layer
-        center, scale = context.target_moments
-        with torch.no_grad():
-            model.head.weight.copy_(torch.from_numpy(probe.head.weight / (probe.head.temperature * scale)))
-            model.head.bias.copy_(torch.from_numpy((probe.head.bias - center) / (probe.head.temperature * scale)))
-        return model
 
     def parameter_groups(self, model: TargetModel) -> list[Group]:
         """All layers, the rate falling towards the input."""

@@ -143,8 +143,10 @@ def suited(spec: InputSpec, examples: Examples, rows: IndexArray) -> InputSpec:
 
     The side is the median short side of (a sample of) the images, rounded up to a multiple of
     32, at least 160 and at most the source's own: on 32-pixel photographs 160 is as accurate as
-    224 and costs half.
+    224 and costs half. A source that takes one size only gets it.
     """
+    if spec.fixed:
+        return spec
     from PIL import Image
 
     sample = [examples.inputs[i] for i in rows[np.linspace(0, len(rows) - 1, min(len(rows), 100)).astype(int)]]

@@ -13,7 +13,17 @@ from headstart.types import SourceCard
 
 __all__ = ["PROVIDERS", "Offer", "Provider", "candidates", "forms", "listing", "offers", "resolve"]
 
-PROVIDERS = Registry("provider", {"packaged": "headstart.sources.packaged:PackagedSources"})
+PROVIDERS = Registry(
+    "provider",
+    {
+        "packaged": "headstart.sources.packaged:PackagedSources",
+        "timm": "headstart.sources.timm:TimmSources",
+        "scratch": "headstart.sources.scratch:ScratchSources",
+        "bundle": "headstart.sources.bundle:BundleSources",
+    },
+)
+SCRATCH = {"image": "scratch:efficientnet-lite0", "text": "scratch:paraphrase-minilm-l3-v2"}
+"""Modality -> what the name ``scratch`` stands for."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,8 @@ def resolve(name: str, modality: str | None = None) -> Source:
             (with what is missing), or it is for another modality.
         BundleRefused: If it breaks a rule.
     """
+    if name == "scratch" and modality in SCRATCH:
+        return resolve(SCRATCH[modality])
     known = {offer.card.name: (offer, provider) for offer, provider in offers()}
     if name in known:
         offer, provider = known[name]

@@ -183,6 +183,7 @@ INPUT: Mapping[str, Rule] = {
     "max_tokens": _whole(0, 1_000_000),
     "special_tokens": _flag,
     "prompt": _text,
+    "fixed": _flag,
 }
 """Fields of `headstart.types.InputSpec` -> what is accepted; each may be left out."""
 MAPS = ("id2label", "label2id")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import runtime
+from headstart.features.rows import Embeddings, RowStore
 from headstart.recipe import Feed
-from headstart.store import fingerprint, write_atomic, write_json
+from headstart.store import fingerprint, write_json
 from headstart.types import Examples, IndexArray
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from headstart.backbones import Source
     from headstart.backbones.base import Backbone
 
-__all__ = ["Embedder", "Pipeline", "RowStore", "run_backbone"]
+__all__ = ["Embedder", "Pipeline", "run_backbone"]
 
-ENGINE = 1
+ENGINE = 2
 """Raised when a change of the engine changes embeddings."""
 SHARD_ROWS = 4096
 PARITY = 0.99
@@ -42,9 +42,6 @@ It is 0.996 on the packaged convolutional sources, where the accuracy of a probe
 """
 COMPARED = 24
 """Examples that the two precisions are compared on."""
-
-Embeddings = dict[str, NDArray[np.float32]]
-"""Layer -> (N, D) float32."""
 
 
 class Pipeline(Protocol):
@@ -59,81 +56,39 @@ class Pipeline(Protocol):
         """The inputs decoded once, to train on."""
 
 
-class RowStore:
-    """Embeddings of one source and preprocessing by content digest, in append-only shards.
-
-    Each shard is a safetensors file written atomically: digests ``(n, 16)`` uint8 and one
-    ``(n, D)`` float32 array a layer.
-    """
-
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
-        self._shards: list[Embeddings] = []
-        self._rows: dict[bytes, tuple[int, int]] = {}
-        for path in sorted(folder.glob("*.safetensors")) if folder and folder.is_dir() else ():
-            self._load(path)
-
-    def _load(self, path: Path) -> None:
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
-
-        try:
-            shard = load_file(path)
-            self._index(shard.pop("digests"), shard)
-        except (SafetensorError, OSError, KeyError):
-            path.unlink(missing_ok=True)
-
-    def _index(self, keys: NDArray[np.uint8], shard: Embeddings) -> None:
-        number = len(self._shards)
-        self._shards.append(shard)
-        for row, digest in enumerate(map(bytes, keys)):
-            self._rows.setdefault(digest, (number, row))
-
-    def __contains__(self, digest: str) -> bool:
-        return bytes.fromhex(digest) in self._rows
-
-    def append(self, digests: Sequence[str], layers: Embeddings) -> None:
-        """Adds rows; they are on disk when this returns.
-
-        Raises:
-            ResourceError: If the disk is full.
-        """
-        keys = np.frombuffer(bytes.fromhex("".join(digests)), np.uint8).reshape(-1, 16)
-        if self._folder:
-            from safetensors.numpy import save_file
-
-            with write_atomic(
-                self._folder / f"{len(self._shards):06d}-{uuid.uuid4().hex[:8]}.safetensors"
-            ) as temporary:
-                save_file({"digests": keys, **layers}, temporary)
-        self._index(keys, layers)
-
-    def read(self, digests: Sequence[str]) -> Embeddings:
-        """Every layer's rows for these digests, in their order."""
-        places = np.array([self._rows[bytes.fromhex(digest)] for digest in digests], np.int64).reshape(-1, 2)
-        result: Embeddings = {}
-        for layer in self._shards[0] if self._shards else ():
-            first = self._shards[0][layer]
-            result[layer] = np.empty((len(digests), first.shape[1]), np.float32)
-            for number in np.unique(places[:, 0]):
-                here = places[:, 0] == number
-                result[layer][here] = self._shards[number][layer][places[here, 1]]
-        return result
-
-
 def run_backbone(
     backbone: Backbone, batches: Iterable[tuple[IndexArray, Any]], device: str, precision: str
 ) -> Iterator[tuple[IndexArray, Embeddings]]:
     """Positions and every layer's float32 embeddings, batch by batch, in inference mode."""
     import torch
 
-    dtype = getattr(torch, precision)
-    model = backbone.to(device, dtype).eval()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types only some of its forms
+    dtype, fused = getattr(torch, precision), False
     with torch.inference_mode():
         for positions, batch in batches:
+            if not fused:
+                model, fused = prepared(backbone, batch, device, dtype), True
             layers = model.embeddings(_moved(batch, device, dtype))
             yield positions, {name: value[: len(positions)].float().cpu().numpy() for name, value in layers.items()}
+
+
+def prepared(backbone: Backbone, batch: Any, device: str, dtype: torch.dtype) -> Backbone:
+    """The backbone ready to compute in this type, changed in place: frozen, its convolutions fused.
+
+    Args:
+        backbone: With its weights in float32, or prepared before.
+        batch: An example of what it will see.
+        device: Where it computes.
+        dtype: What it computes in; of a backbone prepared before, the same as then.
+    """
+    import torch
+
+    from headstart.features.fuse import FrozenConv, fuse
+
+    backbone.eval()
+    if isinstance(batch, torch.Tensor) and not any(isinstance(module, FrozenConv) for module in backbone.modules()):
+        fuse(backbone.model, lambda: backbone(batch[:2].float().to(next(backbone.parameters()).device)), dtype)
+    backbone.to(device, dtype)
+    return backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]  # torch types only some of its forms
 
 
 def _moved(batch: Any, device: str, dtype: torch.dtype) -> Any:

@@ -12,6 +12,7 @@ import torch
 from headstart import features, runtime
 from headstart.backbones import Source, build
 from headstart.features import Embedder, RowStore
+from headstart.features import embedder as engine
 from headstart.types import Examples, InputSpec, SourceCard
 
 
@@ -141,7 +142,7 @@ def test_a_damaged_shard_is_dropped_and_computed_again(tmp_path, tensors):
 
 
 def test_a_stopped_job_goes_on_after_its_last_shard(tmp_path, tensors, monkeypatch):
-    monkeypatch.setattr(features, "SHARD_ROWS", 2)
+    monkeypatch.setattr(engine, "SHARD_ROWS", 2)
 
     def stop(_what, done, _total):
         if done >= 4:
@@ -179,7 +180,7 @@ def test_the_precision_is_the_fast_one_only_where_it_is_as_good(
     tmp_path, tensors, monkeypatch, fast, multiplies, parity, expected
 ):
     monkeypatch.setattr(runtime, "fast_bfloat16", lambda: fast)
-    monkeypatch.setattr(features, "PARITY", parity)
+    monkeypatch.setattr(engine, "PARITY", parity)
     monkeypatch.setattr("headstart.backbones.static.Static.multiplies", multiplies)
     assert embedder(tmp_path).precision(make_source(tensors), table(TEXTS), np.arange(6)) == expected
     reads = tensors.reads

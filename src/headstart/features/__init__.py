@@ -1,0 +1,8 @@
+"""The embedding engine: frozen sources over many examples, fast, and the cache of what they gave."""
+
+from __future__ import annotations
+
+from headstart.features.embedder import Embedder, Pipeline, run_backbone
+from headstart.features.rows import Embeddings, RowStore
+
+__all__ = ["Embedder", "Embeddings", "Pipeline", "RowStore", "run_backbone"]

@@ -1,0 +1,199 @@
+"""Frozen convolutions made fast: batch normalisation folded in, the activation fused, kernels rounded with care.
+
+Folding is exact in float32 up to rounding. In bfloat16 it is what the rounding is done with that matters:
+of EfficientNet-Lite's loss of likeness to float32, most comes from the depthwise kernels, whose nine taps of
+8 bits no longer add up to what they did. Here they do (`summed`), and biases stay float32.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["FrozenConv", "fuse", "summed"]
+
+FUSED: Mapping[type[nn.Module], tuple[str, list[float]]] = {
+    nn.Identity: ("none", []),
+    nn.ReLU: ("relu", []),
+    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
+    nn.SiLU: ("swish", []),
+    nn.Hardswish: ("hardswish", []),
+}
+"""Activation -> what oneDNN calls it, and its numbers."""
+
+
+class FrozenConv(nn.Module):
+    """A convolution for inference only: its batch normalisation and activation are inside.
+
+    Args:
+        conv: The convolution.
+        scale: What each output channel is multiplied by, ``(C,)`` float32.
+        shift: What is added to it, ``(C,)`` float32.
+        activation: Applied last.
+        dtype: Of weights, inputs and outputs; sums and the bias are float32 where oneDNN computes.
+    """
+
+    def __init__(
+        self, conv: nn.Conv2d, scale: Tensor, shift: Tensor, activation: nn.Module, dtype: torch.dtype
+    ) -> None:
+        super().__init__()
+        bias = 0.0 if conv.bias is None else conv.bias.detach().float()
+        weight = conv.weight.detach().float() * scale[:, None, None, None]
+        if dtype == torch.bfloat16 and conv.groups == conv.in_channels:
+            weight = summed(weight)
+        self.weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
+        self.bias = bias * scale + shift
+        self.activation = activation
+        self._same = type(conv).__name__ == "Conv2dSame"
+        self._kernel = conv.kernel_size
+        padding = [0, 0] if self._same else [int(size) for size in conv.padding]
+        self._how = (padding, list(conv.stride), list(conv.dilation), conv.groups)
+        self._packed: Tensor | None = None
+
+    def forward(self, state: Tensor) -> Tensor:
+        """``(N, C, H, W)`` to ``(N, C', H', W')``."""
+        if self._same:
+            state = self._padded(state)
+        if not _onednn(state):
+            padding, stride, dilation, groups = self._how
+            weight, bias = (one.to(state.device, state.dtype) for one in (self.weight, self.bias))
+            convolved = nn.functional.conv2d(state, weight, bias, stride, padding, dilation, groups)
+            return self.activation(convolved)  # type: ignore[no-any-return]
+        if self._packed is None:
+            shape = [max(2, state.shape[0]), *state.shape[1:]]
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self._how, shape)
+        name, numbers = FUSED[type(self.activation)]
+        return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
+            state, self._packed, self.bias, *self._how, name, numbers, ""
+        )
+
+    def _padded(self, state: Tensor) -> Tensor:
+        """Padded as TensorFlow pads ``SAME``: as evenly as it goes, the odd one at the end."""
+        _, stride, dilation, _ = self._how
+        sides = []
+        for axis in (1, 0):
+            side = state.shape[2 + axis]
+            reach = (-(-side // stride[axis]) - 1) * stride[axis] + (self._kernel[axis] - 1) * dilation[axis] + 1
+            room = max(0, reach - side)
+            sides += [room // 2, room - room // 2]
+        return nn.functional.pad(state, sides) if any(sides) else state
+
+
+def _onednn(state: Tensor) -> bool:
+    """Whether torch holds the fused convolution of oneDNN for this state."""
+    return (
+        state.device.type == "cpu"
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    )
+
+
+def summed(weight: Tensor) -> Tensor:
+    """Kernels rounded to bfloat16, each tap up or down, so that the sums of kernels change as little as may be.
+
+    Neighbouring pixels are much alike, so a kernel answers mostly to their mean, by the sum of its taps.
+
+    Args:
+        weight: ``(C, 1, k, k)`` float32.
+
+    Returns:
+        The same shape, float32 numbers that bfloat16 holds exactly.
+    """
+    exact = weight.reshape(len(weight), -1)
+    rounded = exact.bfloat16().float()
+    step = torch.ldexp(torch.ones_like(rounded), torch.frexp(rounded).exponent - 8)
+    other = (rounded + step * torch.sign(exact - rounded)).bfloat16().float()
+    change = other - rounded
+    for _ in range(exact.shape[1]):
+        error = (exact - rounded).sum(1, keepdim=True)
+        left = (error - change).abs()
+        best = left.argmin(1, keepdim=True)
+        gain = left.gather(1, best) < error.abs()
+        if not gain.any():
+            break
+        rounded = rounded.scatter_add(1, best, torch.where(gain, change.gather(1, best), 0.0))
+        change = change.scatter(1, best, torch.where(gain, 0.0, change.gather(1, best)))
+    return rounded.reshape(weight.shape)
+
+
+def fuse(model: nn.Module, run: Callable[[], Any], dtype: torch.dtype) -> int:
+    """Puts a `FrozenConv` where a convolution's output goes straight into a batch normalisation.
+
+    Args:
+        model: Changed in place; in evaluation mode and float32.
+        run: Passes an example through the model once, so that it is seen what follows what.
+        dtype: What the fused convolutions compute in.
+
+    Returns:
+        How many were fused.
+    """
+    pairs = _followed(model, run)
+    for conv, norm in pairs:
+        assert norm.running_mean is not None  # noqa: S101  `_foldable` asked
+        assert norm.running_var is not None  # noqa: S101
+        scale = torch.rsqrt(norm.running_var.float() + norm.eps)
+        shift = -norm.running_mean.float() * scale
+        if norm.affine:
+            scale, shift = scale * norm.weight.detach(), shift * norm.weight.detach() + norm.bias.detach()
+        activation = getattr(norm, "act", nn.Identity())
+        inside = type(activation) in FUSED
+        _put(model, conv, FrozenConv(conv, scale, shift, activation if inside else nn.Identity(), dtype))
+        _put(model, norm, nn.Identity() if inside else activation)
+    return len(pairs)
+
+
+def _followed(model: nn.Module, run: Callable[[], Any]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
+    """Convolutions and the normalisation that takes their output, each called once in a pass."""
+    makers: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
+    calls: Counter[nn.Module] = Counter()
+
+    def made(conv: Any, _inputs: Any, output: Tensor) -> None:
+        calls[conv] += 1
+        makers[id(output)] = (conv, output)  # the tensor is held, so that its id stays its own
+
+    def taken(norm: Any, inputs: tuple[Tensor, ...]) -> None:
+        calls[norm] += 1
+        if id(inputs[0]) in makers:
+            pairs.append((makers.pop(id(inputs[0]))[0], norm))
+
+    hooks = [m.register_forward_hook(made) for m in model.modules() if _plain(m)]
+    hooks += [m.register_forward_pre_hook(taken) for m in model.modules() if _foldable(m)]
+    try:
+        run()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [pair for pair in pairs if all(calls[module] == 1 for module in pair)]
+
+
+def _plain(module: nn.Module) -> bool:
+    """A convolution without further tricks: its own forward is what `FrozenConv` does."""
+    return (
+        isinstance(module, nn.Conv2d)
+        and type(module).__name__ in ("Conv2d", "Conv2dSame")
+        and module.padding_mode == "zeros"
+        and not isinstance(module.padding, str)
+    )
+
+
+def _foldable(module: nn.Module) -> bool:
+    """A batch normalisation by stored statistics, with nothing but an activation after it."""
+    return (
+        isinstance(module, nn.BatchNorm2d)
+        and type(module).__name__ in ("BatchNorm2d", "BatchNormAct2d")
+        and module.running_mean is not None
+        and module.running_var is not None
+        and isinstance(getattr(module, "drop", nn.Identity()), nn.Identity)
+    )
+
+
+def _put(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            if child is old:
+                setattr(parent, name, new)
