@@ -15,7 +15,10 @@ PYTHON ?= $(shell for python in python3.11 python3 python3.12 python3.13; do \
 # A build of the package itself obeys the constraints too; older and newer pips read different names.
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip
 
-.PHONY: help install test test-all lint readme demo clean
+.PHONY: help install test test-all test-browser browser lint readme demo clean
+
+CHROMIUM := command -v chromium || command -v chromium-browser || command -v google-chrome
+CHROMIUM := { $(CHROMIUM); } >/dev/null 2>&1
 
 help: ## this list
 	@echo "Headstart: pick a pretrained source, transfer it, prove that it helped, ship the result."
@@ -39,10 +42,22 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 test: install lint ## every check but the slow tests
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -m 'not slow and not browser'
+	@if $(CHROMIUM); then $(BIN)/pytest -q -m 'browser and not slow'; \
+		else echo "The tests in a browser were left out: Chromium is not here. make test-browser installs it."; fi
 
-test-all: install lint ## every check, slow tests included
+test-all: install lint browser ## every check, slow tests and those in a browser included
 	$(BIN)/pytest
+
+test-browser: install browser ## the tests of the report in Chromium
+	$(BIN)/pytest -m browser
+
+browser:
+	@$(CHROMIUM) || { echo "Installing Chromium for the tests in a browser."; \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y chromium >/dev/null; fi; }
+	@$(CHROMIUM) || { echo "Chromium is missing and cannot be installed from here. Install it (Debian: apt install" >&2; \
+		echo "chromium; Fedora: dnf install chromium) and run this again." >&2; exit 1; }
 
 lint: install ## style, types and the direction of imports
 	$(BIN)/ruff check

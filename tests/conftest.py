@@ -21,7 +21,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 def pytest_configure(config: pytest.Config) -> None:
     config.headstart_cache = tempfile.mkdtemp(prefix="headstart-tests-")  # type: ignore[attr-defined]
-    for name in [name for name in os.environ if name.startswith("HEADSTART_")]:
+    for name in [name for name in os.environ if name.startswith(("HEADSTART_", "HF_", "HUGGINGFACE_"))]:
         del os.environ[name]
     os.environ.update(
         HEADSTART_CACHE=config.headstart_cache,  # type: ignore[attr-defined]
@@ -29,6 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
         HEADSTART_PROOF="quick",  # tests of the scratch twin ask for it
         OMP_NUM_THREADS=THREADS,
         GOMP_SPINCOUNT="1000",
+        HF_HOME=os.path.join(config.headstart_cache, "huggingface"),  # type: ignore[attr-defined]
         HF_HUB_OFFLINE="1",
         http_proxy=NOWHERE,
         https_proxy=NOWHERE,

@@ -27,6 +27,7 @@ TABLES = {
     "methods": ["METHODS"],
     "modalities": ["PIPELINES", "BASELINES"],
     "exporters": ["EXPORTERS"],
+    "initialization": ["RULES"],
 }
 
 
@@ -99,6 +100,21 @@ def test_the_guides_score_works() -> None:
     apart = rng.normal(size=(90, 8)) + 9 * np.eye(8)[classes]
     assert example["score"](apart, classes, "classification") == 1
     assert example["score"](apart, rng.permutation(classes), "classification") < 0.6
+
+
+def test_the_guides_rule_works() -> None:
+    import torch
+
+    from headstart import initialize
+    from headstart.initialization import DEFAULT, Fitted, Pair, Rule, Scene
+
+    code = GUIDE.split("### A rule of initialization")[1].split("```python\n")[1].split("```")[0]
+    example: dict[str, Any] = {"Fitted": Fitted, "Pair": Pair, "Rule": Rule, "Scene": Scene, "Tensor": torch.Tensor}
+    exec(code, example)
+    source, target = torch.nn.Conv2d(3, 4, 5), torch.nn.Conv2d(3, 4, 3)
+    ledger = initialize(target, source, [*DEFAULT, example["Centre"]()])
+    assert torch.equal(target.weight, source.weight[..., 1:4, 1:4])
+    assert {row.rule for row in ledger} == {"name + centre", "name"}
 
 
 def test_the_constraints_hold_for_what_the_package_asks_for() -> None:

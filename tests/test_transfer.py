@@ -43,7 +43,7 @@ def with_split(table: Path, out: Path) -> Path:
 
 def test_texts_to_a_bundle_that_predicts(topics_csv, tmp_path):
     found = headstart.fit(topics_csv, out=tmp_path / "run")
-    assert {row.source for row in found.ranking.rows} == {"all-minilm-l6-v2", "wordllama"}
+    assert {row.source for row in found.ranking.rows} >= {"all-minilm-l6-v2", "wordllama"}
     assert found.verdict in {"helped", "no evidence", "negative transfer"}
     assert found.model.predict(["the striker was offside and the referee saw it"]) == ["football"]
     assert found.model.verify() < 1e-4

@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "fit": "headstart.transfer",
     "rank": "headstart.transfer",
+    "initialize": "headstart.initialization.engine",
     "embed": "headstart.inference",
     "load": "headstart.inference",
     "TransferClassifier": "headstart.estimators",

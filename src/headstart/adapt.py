@@ -18,8 +18,10 @@ from headstart.types import Arm, Examples, FloatArray, IndexArray, Split, Task
 
 __all__ = ["adapt", "choose", "ladder", "test_logits"]
 
-LADDER = ("probe", "lpft")
-"""Methods of ``--method auto``, simplest first."""
+FEW = 300
+"""Rows a class up to which texts are tuned by contrast: below, it beats cross-entropy; from here on they are even."""
+FINAL = 0.55
+"""Share of a binding budget that is kept for training the chosen arm on all rows; the trials share the rest."""
 FROZEN = {"probe"}
 """Methods that train nothing step by step: they predict out-of-fold, and their seconds need no bound."""
 LEAST = 1.0
@@ -28,18 +30,24 @@ NOISE = 1.96
 """Standard errors of a paired difference below which two arms count as equal."""
 
 
-def ladder(asked: str) -> tuple[str, ...]:
+def ladder(asked: str, task: Task | None = None, rows: int = 0) -> tuple[str, ...]:
     """Methods to run, simplest first: those of ``auto``, or the comma-separated names.
+
+    Args:
+        asked: ``auto`` or names.
+        task: What is to be learned, which decides what ``auto`` tries.
+        rows: Number of train rows.
 
     Raises:
         UsageError: If a method is unknown; lists the valid ones.
     """
     if asked == "auto":
-        return LADDER
+        few = task and (task.modality, task.problem) == ("text", "classification") and rows <= FEW * task.outputs
+        return ("probe", "contrastive") if few else ("probe", "lpft")
     names = tuple(dict.fromkeys(name.strip() for name in asked.split(",")))
     if unknown := [name for name in names if name not in METHODS]:
         raise unknown_name("method", unknown[0], ("auto", *METHODS))
-    return names
+    return tuple(sorted(names, key=list(METHODS).index))
 
 
 def adapt(
@@ -53,6 +61,7 @@ def adapt(
     embedder: Embedder,
     folder: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda *_: None,
+    say: Callable[[str], None] = lambda _: None,
     spent: float = 0.0,
 ) -> tuple[Arm, ...]:
     """One arm a method, simplest first.
@@ -71,26 +80,31 @@ def adapt(
         embedder: Keeps the embeddings.
         folder: Where the state of an unfinished training is kept.
         progress: Called with (what, done, total).
+        say: Told what is decided on the way.
         spent: Seconds of the budget that the ranking used.
     """
     begin = time.perf_counter() - spent
-    context = Context(task, examples, split, source, embedder, seed, folder=folder, progress=progress)
-    arms = [METHODS[name]().run(context) for name in methods if name in FROZEN]
-    trained = [name for name in methods if name not in FROZEN]
+
+    def left(share: float) -> float | None:
+        return None if budget is None else max(LEAST, share * (budget - (time.perf_counter() - begin)))
+
+    context = Context(task, examples, split, source, embedder, seed, folder=folder, progress=progress, say=say)
     inner = context.held_out()
     again = inner is not context
-    shares = len(trained) + (1 + 1 / len(np.unique(split.folds)) if again else 0)
-    for name in trained:
-        left = None if budget is None else (budget - (time.perf_counter() - begin)) / shares
-        arms.append(METHODS[name]().run(replace(inner, seconds=left and max(LEAST, left))))
-        shares -= 1
+    arms = [METHODS[name]().run(context) for name in methods if name in FROZEN]
+    trained = [name for name in methods if name not in FROZEN]
+    for number, name in enumerate(trained):
+        share = (1 - FINAL if again else 1.0) / (len(trained) - number)
+        arms.append(METHODS[name]().run(replace(inner, seconds=left(share))))
     chosen = choose(task, examples, arms)
     number = next(number for number, arm in enumerate(arms) if arm.name == chosen)
     best = arms[number]
     if again and best.method not in FROZEN:
-        left = None if budget is None else max(LEAST, budget - (time.perf_counter() - begin))
-        whole = METHODS[best.method]().run(replace(context, seconds=left, like=best))
+        say(f"{best.method} is the best on held-out rows; training it on all {len(split.train):,} rows")
+        whole = METHODS[best.method]().run(replace(context, seconds=left(1.0), like=best))
         arms[number] = replace(whole, seconds=best.seconds + whole.seconds)
+    elif trained:
+        say("no tuned arm is better than the probe on held-out rows; the probe ships")
     return tuple(arms)
 
 

@@ -81,8 +81,12 @@ def _look(commands: Any) -> None:
     sources = _command(commands, "sources", _sources, "list the sources usable here, and what the others need")
     sources.add_argument("--modality", choices=("image", "text"), help="only those for these inputs")
 
-    report = _command(commands, "report", _report, "write the HTML report of a run again")
-    report.add_argument("run_folder", metavar="RUN", help="the run folder that fit wrote")
+    report = _command(
+        commands, "report", _report, "write the HTML report of a run again, or of several beside each other"
+    )
+    report.add_argument("runs", nargs="+", metavar="RUN", help="run folders that fit wrote; several are compared")
+    where = "HTML file to write (default: report.html in the run; comparison.html beside the first of several)"
+    report.add_argument("--out", type=Path, metavar="FILE", help=where)
 
     _command(commands, "doctor", _doctor, "check this machine and this installation")
 
@@ -116,7 +120,7 @@ def _learning(command: argparse.ArgumentParser) -> None:
     add("--metric", metavar="NAME", help="metric that decides (default: by problem and class balance)")
     add("--source", metavar="NAMES", help="auto, a source, or several: a,b,c (default: auto)")
     add("--score", metavar="NAME", help="what orders sources: fused, prior, or a score (default: fused)")
-    add("--budget", metavar="TIME", help="for ranking and adapting: 30s, 2m, 1h (default: none)")
+    add("--budget", metavar="TIME", help="for ranking and adapting: 30s, 2m, 1h (default: 5m)")
     add("--seed", type=int, metavar="N", help="decides splits and every random number (default: 0)")
     add("--test-share", type=float, metavar="X", help="share held out for the proof (default: 0.2)")
     add("--config", type=Path, metavar="TOML", help="file with a [fit] table of these settings")
@@ -216,7 +220,8 @@ def _sources(options: argparse.Namespace) -> Answer:
 def _report(options: argparse.Namespace) -> Answer:
     from headstart import report
 
-    path = report.write(Path(options.run_folder))
+    runs = [Path(folder) for folder in options.runs]
+    path = report.write(runs[0], options.out) if len(runs) == 1 else report.compare(runs, options.out)
     return Answer({"report": str(path)}, lambda: print(path))
 
 

@@ -34,8 +34,8 @@ class FitConfig:
     """What orders the sources: ``fused``, ``prior``, or a score of the score table."""
     method: str = "auto"
     """How to adapt: a name of the method table, or ``auto``."""
-    budget: float | None = None
-    """Seconds for ranking and adapting; None: what the job needs, said beforehand."""
+    budget: float = 300.0
+    """Seconds for ranking and adapting: what one waits for at a laptop. Less is used where less is needed."""
     seed: int = 0
     """Decides splits, folds, subsamples and every random number of training."""
     input: str | None = None
@@ -63,7 +63,7 @@ class FitConfig:
         """
         if not 0 < self.test_share <= 0.9:
             raise UsageError(f"test_share is {self.test_share}; it must be above 0 and at most 0.9")
-        if self.budget is not None and not self.budget > 0:
+        if not self.budget > 0:
             raise UsageError(f"budget is {self.budget} seconds; it must be above 0")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed is {self.seed}; it must be in 0 .. {2**32 - 1}")

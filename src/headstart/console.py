@@ -44,6 +44,7 @@ DOING = {
     "adapt": "adapting",
     "prove": "proving",
     "audit": "auditing",
+    "exhibit": "preparing report",
     "ship": "shipping",
 }
 COLOUR = {"helped": "green", "no evidence": "yellow", "negative transfer": "red"}

@@ -15,7 +15,7 @@ A message says what happened, where, and what to do, and lists the valid choices
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "BundleRefused",
@@ -25,6 +25,7 @@ __all__ = [
     "MissingExtra",
     "ResourceError",
     "UsageError",
+    "listed",
     "unknown_name",
 ]
 
@@ -84,3 +85,16 @@ def unknown_name(kind: str, name: str, valid: Iterable[str]) -> UsageError:
     near = get_close_matches(name, names, n=1)
     hint = f"; did you mean '{near[0]}'?" if near else "."
     return UsageError(f"unknown {kind} '{name}'{hint} Valid: {', '.join(names) or '(none)'}")
+
+
+def listed(groups: Mapping[str, Sequence[str]], shown: int = 4) -> str:
+    """The sides of a disagreement: how many names each has, and the first few of them.
+
+    >>> listed({"missing": ["a", "b", "c"], "unexpected": []}, shown=2)
+    '3 missing: a, b, ...'
+    """
+    return "; ".join(
+        f"{len(names)} {what}: {', '.join([*names[:shown], *(['...'] if len(names) > shown else [])])}"
+        for what, names in groups.items()
+        if names
+    )

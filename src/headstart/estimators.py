@@ -81,7 +81,7 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         config = resolve(
             {"source": self.source, "method": self.method, "budget": self.budget, "seed": self._seed()}, environment={}
         )
-        methods = adapt.ladder(config.method)
+        adapt.ladder(config.method)
         dataset = data.read((_examples(X), targets), problem=self._problem, modality=self.modality)  # type: ignore[arg-type]
         if dataset.excluded:
             first = "; ".join(f"{one.id}: {one.reason}" for one in dataset.excluded[:5])
@@ -93,6 +93,7 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
             self.__dict__.pop(name, None)
         ranked = ranking.rank(task, table, split, found, config.seed, config.budget, config.score, self._embedder)
         source = next(one for one in found if one.name == ranked.chosen)
+        methods = adapt.ladder(config.method, task, len(split.train))
         arms = adapt.adapt(task, table, split, source, methods, config.seed, config.budget, self._embedder)
         self.arm_: Arm = next(arm for arm in arms if arm.name == adapt.choose(task, table, arms))
         self.ranking_: Ranking = ranked
@@ -175,7 +176,7 @@ class TransferClassifier(ClassifierMixin, _Transfer):  # type: ignore[misc]
         source: ``auto`` ranks every usable source; a name; or several, comma-separated.
         method: How to adapt: a name of the method table, or ``auto``, which also tunes the source, for minutes.
         modality: ``image`` or ``text``; None: guessed from X.
-        budget: Seconds for ranking and adapting; None: what the job needs.
+        budget: Seconds for ranking and adapting; None: five minutes.
         random_state: Decides every random number; None draws new ones at every ``fit``.
         cache: Keep embeddings on disk. In memory they stay as long as the estimator lives.
 

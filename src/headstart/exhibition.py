@@ -20,9 +20,10 @@ from headstart.calibration import probabilities
 from headstart.data.images import open_image
 from headstart.errors import DataError
 from headstart.features import Embedder
+from headstart.modalities import pipeline_of
 from headstart.types import Arm, Audit, Examples, Exhibit, Exhibition, Map, Receipt, Split, Task
 
-__all__ = ["WORST", "exhibit", "preview", "worst"]
+__all__ = ["exhibit", "plane", "preview", "worst"]
 
 WORST = 12
 """Mistakes and suspects that are shown, each."""
@@ -34,8 +35,12 @@ SIDE = 144
 """Longest side of a preview in pixels."""
 BEGINNING = 280
 """Characters of a text that are shown."""
-POINTS = 500
-"""Points of the map: enough to see classes, few enough to be laid out in about a second."""
+POINTS = 600
+"""Points of the map: enough to see classes, few enough for a small page."""
+COMPONENTS = 40
+"""Principal components in which directions are looked for."""
+SHRINK = 0.2
+"""How far the spread inside classes is taken for a sphere: few rows tell it badly."""
 PIECES = re.compile(r"\S+\s*")
 
 
@@ -77,9 +82,10 @@ def exhibit(
     if task.modality == "image":
         heats = picture_heat(source, arm, inputs) if explained else None
         if heats is not None:
-            how = "Grad-CAM: warm places raise the predicted label"
+            how = "On the right what the source sees, by Grad-CAM: warm places raise the predicted label"
+            pixels = pipeline_of(source).pixels  # type: ignore[attr-defined]
             for name, example, heat in zip(explained, inputs, heats, strict=True):
-                shown[name] = replace(shown[name], heat=_encoded(_overlaid(example, heat)))
+                shown[name] = replace(shown[name], heat=_encoded(_overlaid(pixels(example), heat)))
     elif explained:
         how = "Each word left out in turn: marked words raise or lower the predicted label"
         pieces = [shown[name].words for name in explained]
@@ -128,11 +134,11 @@ def _encoded(image: Any) -> str:
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def _overlaid(example: Any, heat: NDArray[np.float32]) -> Any:
-    """A grey preview with warm colours where the heat ``(h, w)`` in [0, 1] is high."""
+def _overlaid(seen: NDArray[np.uint8], heat: NDArray[np.float32]) -> Any:
+    """What the source sees ``(S, S, 3)`` in grey, with warm colours where the heat ``(h, w)`` in [0, 1] is high."""
     from PIL import Image
 
-    small = _small(example)
+    small = Image.fromarray(seen).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     grey = np.asarray(small.convert("L"), np.float32)[..., None].repeat(3, 2)
     spread = Image.fromarray(heat).resize(small.size, Image.Resampling.BICUBIC)
     share = np.clip(np.asarray(spread, np.float32), 0, 1)[..., None]
@@ -142,31 +148,57 @@ def _overlaid(example: Any, heat: NDArray[np.float32]) -> Any:
 
 
 def _map(examples: Examples, split: Split, source: Source, arm: Arm, seed: int, embedder: Embedder) -> Map | None:
-    """The embeddings of some train and test rows in a plane, by t-SNE from their principal components."""
+    """The embeddings of some train and test rows in a plane that train rows alone choose."""
     parts = ("train", "validation", "test")
     rows = np.concatenate([getattr(split, part) for part in parts])
-    names = [part for part in parts for _ in getattr(split, part)]
+    names = np.array([part for part in parts for _ in getattr(split, part)])
     kept = np.sort(np.random.default_rng(seed).permutation(len(rows))[:POINTS])
     if len(kept) < 8:
         return None
-    embeddings = embedder.embed(source, examples, rows[kept])[arm.layer]
-    points, method = _plane(np.asarray(embeddings, np.float64), seed)
-    targets = examples.targets[rows[kept]]
+    embeddings = np.asarray(embedder.embed(source, examples, rows[kept])[arm.layer], np.float64)
+    targets, parted = examples.targets[rows[kept]], names[kept]
     if targets.ndim == 2:
         targets = np.full(len(kept), -1, np.int64)
-    return Map(points.astype(np.float32), targets, tuple(names[at] for at in kept), method)
+    points, method = plane(embeddings, targets, parted == "train")
+    return Map(points.astype(np.float32), targets, tuple(parted.tolist()), method)
 
 
-def _plane(embeddings: NDArray[np.float64], seed: int) -> tuple[NDArray[np.float64], str]:
-    from sklearn.manifold import TSNE
+def plane(
+    embeddings: NDArray[np.float64], targets: NDArray[Any], learned: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], str]:
+    """Two directions to look at embeddings ``(N, D)`` from, and what they are, as a sentence.
 
-    centred = embeddings - embeddings.mean(0)
-    left, sizes, _ = np.linalg.svd(centred, full_matrices=False)
-    kept = int(min(50, (sizes > sizes[0] * 1e-6).sum())) if sizes[0] > 0 else 0
-    if kept < 2:
-        return np.zeros((len(embeddings), 2)), "All embeddings are equal."
-    components = left[:, :kept] * sizes[:kept]
-    neighbours = min(30.0, (len(embeddings) - 1) / 3)
-    layout = TSNE(perplexity=neighbours, init="pca", random_state=seed, max_iter=500).fit_transform(components)
-    share = float((sizes[:kept] ** 2).sum() / (sizes**2).sum())
-    return layout, f"t-SNE (perplexity {neighbours:.0f}) of {kept} principal components, {share:.0%} of the variance."
+    Classes: the two that tell the classes of the learned rows apart best (Fisher, 1936; Rao, 1948), with the
+    spread inside the classes shrunk towards a sphere. Else, and where one such direction is all there
+    is, principal components.
+    """
+    known = learned if learned.sum() > 2 else np.ones(len(embeddings), bool)
+    centre = embeddings[known].mean(0)
+    _, sizes, basis = np.linalg.svd(embeddings[known] - centre, full_matrices=False)
+    count = int(min(COMPONENTS, (sizes > sizes[:1] * 1e-6).sum()))
+    if count < 2:
+        return np.zeros((len(embeddings), 2)), "All embeddings are nearly equal."
+    inner = (embeddings - centre) @ basis[:count].T
+    share = float((sizes[:2] ** 2).sum() / (sizes**2).sum())
+    components = inner[:, :2], f"The two principal components, {share:.0%} of the variance."
+    classes = np.unique(targets[known]) if targets.dtype.kind in "iu" else np.zeros(0)
+    if len(classes) < 2 or classes[0] < 0:
+        return components
+    means = np.stack([inner[known & (targets == k)].mean(0) for k in classes])
+    weights = np.array([(known & (targets == k)).sum() for k in classes])
+    within = inner[known] - means[np.searchsorted(classes, targets[known])]
+    spread = within.T @ within / known.sum()
+    spread = (1 - SHRINK) * spread + SHRINK * np.trace(spread) / count * np.eye(count)
+    values, vectors = np.linalg.eigh(spread)
+    white = vectors / np.sqrt(np.maximum(values, 1e-12))
+    apart = (means - np.average(means, axis=0, weights=weights)) * np.sqrt(weights)[:, None] @ white
+    axes = np.linalg.svd(apart, full_matrices=True)[2][:2]
+    if len(classes) == 2:
+        rest = inner @ white
+        rest = rest - np.outer(rest @ axes[0], axes[0])
+        axes = np.stack([axes[0], np.linalg.svd(rest[known], full_matrices=False)[2][0]])
+        return (
+            inner @ white @ axes.T,
+            "Across: what tells the two classes apart best. Upwards: what varies most besides.",
+        )
+    return inner @ white @ axes.T, "The two directions that tell the classes of the training rows apart best."

@@ -26,6 +26,7 @@ class LedgerRow:
     """Its name in the target; of an unused tensor, its name in the source."""
     status: Status
     shape: tuple[int, ...]
+    """Empty for a scalar, and for an unused tensor that was never read."""
     rule: str
     """Names of the rules that decided, such as ``name`` or ``name + positions``."""
     reason: str = ""
@@ -43,6 +44,11 @@ class LedgerRow:
     def parameters(self) -> int:
         """Number of values."""
         return math.prod(self.shape)
+
+    @property
+    def size(self) -> str:
+        """The shape for people."""
+        return " × ".join(map(str, self.shape)) or ("" if self.status == "unused" else "scalar")
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,8 @@ class Ledger:
         parts = ", ".join(f"{self.share(status):.1%} {status}" for status in STATUSES[:3])
         count = f"{self.parameters:,} parameters in {len(self.target):,} tensors"
         left = f"{len(self.unused):,} source tensors unused"
-        told = f"{parts} of {count}; {self.share('frozen'):.1%} frozen; {left}"
-        return f"{told}; {self.proof}" if self.proof else told
+        frozen = f"{self.share('frozen'):.1%} frozen" if any(row.frozen for row in self.rows) else ""
+        return "; ".join(part for part in (f"{parts} of {count}", frozen, left, self.proof) if part)
 
     def adapted(self, changed: Mapping[str, tuple[str, str]]) -> Ledger:
         """The ledger after adapting: what is not named here is frozen, unless it never had a source.
@@ -156,4 +162,4 @@ def _part(row: LedgerRow, status: str) -> float:
 
 def _cells(row: LedgerRow) -> tuple[str, str, str, str, str]:
     reason = row.reason if len(row.reason) <= REASON else f"{row.reason[: REASON - 1]}…"
-    return row.tensor, row.status, " × ".join(map(str, row.shape)) or "scalar", row.rule, reason
+    return row.tensor, row.status, row.size, row.rule, reason

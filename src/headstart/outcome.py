@@ -9,8 +9,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from headstart.store import plain
-from headstart.types import Audit, Exclusion, Ranking, Receipt
+from headstart.store import plain, read_step
+from headstart.types import Audit, Exclusion, Ledger, Ranking, Receipt
 
 if TYPE_CHECKING:
     from headstart.inference import Model
@@ -72,6 +72,11 @@ class Fit:
     def verdict(self) -> str:
         """``helped``, ``no evidence`` or ``negative transfer``."""
         return self.receipt.verdict
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Where every weight of the shipped model came from; prints as a table."""
+        return read_step(self.run, "ship")["ledger"]  # type: ignore[index,no-any-return]
 
     @cached_property
     def model(self) -> Model:

@@ -47,10 +47,10 @@ def plan(examples: Any, listener: Listener | None = None, toml: Path | None = No
         HeadstartError: As `headstart.fit`.
     """
     config, tell = resolve(settings, toml), listener or Silent()
-    methods = adapt.ladder(config.method)
     dataset = read_examples(examples, config, tell)
     task, table = dataset.task, dataset.examples
     split = split_rows(dataset, seed=config.seed, test_share=config.test_share)
+    methods = adapt.ladder(config.method, task, len(split.train))
     counts = {name: len(getattr(split, name)) for name in ("train", "validation", "test", "unlabeled")}
     ranking.check_order(config.score, task)
     found = [suited(source, table, split.train) for source in sources.candidates(config.source, task.modality)]

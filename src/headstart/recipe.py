@@ -48,6 +48,8 @@ class Recipe:
     """Examples a step."""
     epochs: float = 8.0
     """Passes over the training rows."""
+    least_steps: int = 1
+    """Steps that are needed, however few rows there are."""
     most_steps: int = 100_000
     """Steps that are enough, however many rows there are."""
     warmup: float = 0.1
@@ -74,7 +76,7 @@ class Recipe:
 
     def steps(self, rows: int) -> int:
         """Steps of the whole training on this many rows."""
-        return max(1, min(self.most_steps, round(self.epochs * rows / self.batch)))
+        return min(self.most_steps, max(self.least_steps, round(self.epochs * rows / self.batch)))
 
 
 @dataclass(frozen=True)

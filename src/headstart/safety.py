@@ -8,6 +8,7 @@ without following links, and later steps work on the very bytes that were checke
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -25,11 +26,16 @@ from headstart.errors import BundleRefused, ResourceError
 __all__ = [
     "DTYPES",
     "JSON_LIMIT",
+    "JSON_VALUES",
+    "TOKENIZER_LIMIT",
+    "TOKENIZER_VALUES",
     "TensorInfo",
     "listing",
     "non_finite",
     "opened",
     "read_file",
+    "read_head",
+    "sha256_of",
     "shown",
     "strict_json",
     "tensor_array",
@@ -42,6 +48,9 @@ JSON_DEPTH = 100
 """Deepest nesting of a JSON file."""
 JSON_VALUES = 300_000
 """Most commas and opening brackets of a JSON file: what keeps parsing it far below a second."""
+TOKENIZER_LIMIT = 32_000_000
+TOKENIZER_VALUES = 2_000_000
+"""Most bytes of a ``tokenizer.json``, one of 250,000 tokens has 17 million; and most commas and opening brackets."""
 HEADER_LIMIT = 1_000_000
 """Most bytes of a safetensors header."""
 TENSOR_LIMIT = 10_000
@@ -179,6 +188,35 @@ def read_file(folder: int, name: str, limit: int) -> bytes:
         BundleRefused: If it is a link or special, too large, unreadable, or changes meanwhile.
         ResourceError: If memory does not hold it.
     """
+    with _regular(folder, name) as (descriptor, size):
+        if size > limit:
+            raise BundleRefused(f"{shown(name)} has {size:,} bytes; at most {limit:,} are read")
+        return _whole(descriptor, name, size)
+
+
+def read_head(folder: int, name: str, count: int = 8 + HEADER_LIMIT) -> tuple[bytes, int]:
+    """The first ``count`` bytes of a regular file in an open folder, and its size; links not followed.
+
+    Raises:
+        BundleRefused: If it is a link or special, or unreadable.
+    """
+    with _regular(folder, name) as (descriptor, size):
+        return _whole(descriptor, name, min(size, count), ends=size <= count), size
+
+
+def sha256_of(folder: int, name: str) -> str:
+    """SHA-256 of a regular file in an open folder, hex; links not followed.
+
+    Raises:
+        BundleRefused: If it is a link or special, or unreadable.
+    """
+    with _regular(folder, name) as (descriptor, _), os.fdopen(descriptor, "rb", closefd=False) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def _regular(folder: int, name: str) -> Iterator[tuple[int, int]]:
+    """Descriptor and size of a regular file."""
     try:
         descriptor = os.open(name, OPEN_FLAGS, dir_fd=folder)
     except (OSError, ValueError) as error:
@@ -187,17 +225,15 @@ def read_file(folder: int, name: str, limit: int) -> bytes:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             raise BundleRefused(f"{shown(name)} is {_kind(facts.st_mode)}; only regular files are read")
-        if facts.st_size > limit:
-            raise BundleRefused(f"{shown(name)} has {facts.st_size:,} bytes; at most {limit:,} are read")
-        return _whole(descriptor, name, facts.st_size)
+        yield descriptor, facts.st_size
     finally:
         os.close(descriptor)
 
 
-def _whole(descriptor: int, name: str, size: int) -> bytes:
+def _whole(descriptor: int, name: str, size: int, ends: bool = True) -> bytes:
     try:
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            data = stream.read(size + 1)
+            data = stream.read(size + ends)
     except MemoryError:
         raise ResourceError(f"{shown(name)} needs {size:,} bytes of memory, which are not free") from None
     except OSError as error:
@@ -210,13 +246,14 @@ def _whole(descriptor: int, name: str, size: int) -> bytes:
 # --- JSON --------------------------------------------------------------------------------------
 
 
-def strict_json(data: bytes, name: str, limit: int = JSON_LIMIT) -> dict[str, Any]:
+def strict_json(data: bytes, name: str, limit: int = JSON_LIMIT, values: int = JSON_VALUES) -> dict[str, Any]:
     """The object that a JSON text holds, in finite time, memory and numbers.
 
     Args:
         data: UTF-8 text.
         name: What to call it in messages.
         limit: Most bytes.
+        values: Most commas and opening brackets.
 
     Raises:
         BundleRefused: If it is too large or deep, no JSON object, has a key twice, NaN, Infinity,
@@ -224,8 +261,8 @@ def strict_json(data: bytes, name: str, limit: int = JSON_LIMIT) -> dict[str, An
     """
     if len(data) > limit:
         raise BundleRefused(f"{name} has {len(data):,} bytes of JSON; at most {limit:,} are read")
-    if sum(map(data.count, (b",", b"[", b"{"))) > JSON_VALUES or data.count(b'"') > 2 * JSON_VALUES:
-        raise BundleRefused(f"{name} holds more than {JSON_VALUES:,} JSON values")
+    if sum(map(data.count, (b",", b"[", b"{"))) > values or data.count(b'"') > 2 * values:
+        raise BundleRefused(f"{name} holds more than {values:,} JSON values")
     if _depth(data) > JSON_DEPTH:
         raise BundleRefused(f"{name} is nested deeper than {JSON_DEPTH} levels")
     try:

@@ -77,7 +77,7 @@ def ship(
         config=_config(task, card, arm, precision, receipt.conformal),
         tensors={**tensors, "head.weight": arm.head.weight, "head.bias": arm.head.bias},
         golden=golden,
-        card=model_card(_facts(task, card, arm, receipt, excluded, data)),
+        card=model_card({**_facts(task, card, arm, receipt, excluded, data), "ledger": account.summary}),
         assets=source.assets(),
         documents={
             "ledger.json": dataclasses.asdict(account),

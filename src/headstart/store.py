@@ -11,8 +11,10 @@ import dataclasses
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +36,7 @@ __all__ = [
     "read_step",
     "recall",
     "remember",
+    "room",
     "sha256_array",
     "sha256_file",
     "write_atomic",
@@ -97,6 +100,18 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def room(shape: tuple[int, ...], kind: type[np.generic]) -> np.ndarray:
+    """An array in an unnamed temporary file, whose bytes are set aside beforehand: a full disk is no crash later.
+
+    Raises:
+        ResourceError: If the disk is full.
+    """
+    needed, folder = math.prod(shape) * np.dtype(kind).itemsize, Path(tempfile.gettempdir())
+    with full_disk_named(folder / "training data", needed), tempfile.TemporaryFile(dir=folder) as stream:
+        os.posix_fallocate(stream.fileno(), 0, max(1, needed))
+        return np.memmap(stream, kind, "r+", shape=shape)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -279,7 +294,7 @@ class Run:
         self._on_step = on_step or (lambda *_: None)
         self._claim()
         self._lock = self._take_lock()
-        for left in (*folder.glob(f".*{UNFINISHED}"), *folder.glob(f"steps/.*{UNFINISHED}")):
+        for left in (path for place in (".", "steps", "training") for path in (folder / place).glob(f".*{UNFINISHED}")):
             left.unlink(missing_ok=True)
 
     def _claim(self) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from headstart import runtime
 from headstart.checkpoint import Checkpoint
+from headstart.depthwise import CheapGradients
 from headstart.errors import Diverged, ResourceError
 from headstart.recipe import Batch, Feed, Group, Outcome, Recipe
 from headstart.types import FloatArray, IndexArray
@@ -82,6 +83,11 @@ class Trainer:
         self.pieces, self.calm, self.step = 1, 1.0, 0
         self.best: tuple[int, float, dict[str, Tensor]] = (0, math.inf, {})
         self.outcome = Outcome(0, 0, 0.0, 0.0)
+
+    def planned(self) -> int | None:
+        """The steps that a checkpoint of this training was laid out for, so that it ends as it would have."""
+        found = self.checkpoint.load() if self.checkpoint else None
+        return int(found[1]["steps"]) if found else None
 
     def pace(self) -> float:
         """Seconds a step, from a few timed ones that change nothing."""
@@ -244,7 +250,7 @@ class Trainer:
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{key}.{name}"] = value.clone()
         best = [self.best[0], self.best[1] if math.isfinite(self.best[1]) else None]
-        facts = {"step": self.step, "pieces": self.pieces, "calm": self.calm, "best": best}
+        facts = {"steps": self.outcome.steps, "step": self.step, "pieces": self.pieces, "calm": self.calm, "best": best}
         return tensors, {**facts, "looks": self.outcome.looks, "events": self.outcome.events}
 
     def _restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
@@ -252,7 +258,8 @@ class Trainer:
             return {name[len(prefix) :]: value.clone() for name, value in tensors.items() if name.startswith(prefix)}
 
         self.model.load_state_dict(part("model."), strict=True)
-        self.average = {name: value.to(self.device) for name, value in part("average.").items()}
+        average = part("average.")  # a file holds tensors in an order of its own
+        self.average = {name: average[name].to(self.device) for name in self.trained}
         self.optimizer.state.clear()
         for key in ("step", "exp_avg", "exp_avg_sq"):
             for name, value in part(f"optimizer.{key}.").items():
@@ -322,7 +329,8 @@ def _training(model: nn.Module, recipe: Recipe, device: str) -> Iterator[None]:
     _set_mode(model, recipe)
     torch.set_flush_denormal(True)
     try:
-        yield
+        with CheapGradients():
+            yield
     finally:
         torch.set_flush_denormal(False)
         model.eval()

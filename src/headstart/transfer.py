@@ -21,6 +21,7 @@ from headstart.backbones.source import Source
 from headstart.config import FitConfig, resolve
 from headstart.errors import unknown_name
 from headstart.evaluate import valid_metrics
+from headstart.exhibition import exhibit
 from headstart.features import Embedder
 from headstart.modalities import pipeline_of, suited
 from headstart.outcome import Fit, Listener, Silent
@@ -28,9 +29,6 @@ from headstart.store import Run, cache_folder, recall, remember
 from headstart.types import Audit, Dataset, Ranking
 
 __all__ = ["audit", "fit", "name_of", "rank", "read_examples"]
-
-SHOWN = 300
-"""Characters of a text that the report can show."""
 
 
 def fit(
@@ -54,7 +52,7 @@ def fit(
         HeadstartError: See the tree in `headstart.errors`.
     """
     config, tell, begin = resolve(settings, toml), listener or Silent(), time.perf_counter()
-    methods = adapt.ladder(config.method)
+    adapt.ladder(config.method)  # a misspelt name is told before any work
 
     # 1. Read: what is unusable is left out by name.
     dataset = read_examples(examples, config, tell)
@@ -82,8 +80,8 @@ def fit(
         ledger = run.step("initialize", initialization.begin, task, source, given=(remember,))
 
         # 5. Adapt: the arms, simplest first; 6. choose: the simplest that validation finds as good as any.
-        plan = (methods, config.seed, config.budget)
-        tools = (embedder, run.folder / "training", tell.progress, run.spent["rank"])
+        plan = (adapt.ladder(config.method, task, len(split.train)), config.seed, config.budget)
+        tools = (embedder, run.folder / "training", tell.progress, tell.say, run.spent["rank"])
         arms = run.step("adapt", adapt.adapt, task, table, split, source, *plan, given=tools)
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))
 
@@ -96,10 +94,14 @@ def fit(
 
         # 8. Audit: it sees the test rows too, and comes last so that nothing is decided by it.
         seen = (dataset, dataset.excluded, split, source, _layer(ranked), config.seed, receipt)
-        run.step("audit", audit_rows, *seen, given=(embedder,))
+        audited = run.step("audit", audit_rows, *seen, given=(embedder,))
 
-        # 9. Ship, 10. report.
+        # 9. Exhibit: small previews of the examples that the report speaks of; it never sees the data itself.
         tuned = source.tuned(arm.tensors)
+        spoken = (task, table, split, tuned, arm, receipt, audited, config.seed)
+        run.step("exhibit", exhibit, *spoken, given=(embedder,))
+
+        # 10. Ship, 11. report.
         precision = embedder.precision(tuned, table, split.train)
         bundle = run.folder / "bundle"
         shipped = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, name_of(examples))
@@ -207,19 +209,12 @@ def _describe(run: Run, examples: Any, config: FitConfig, tell: Listener) -> Non
 
 
 def _facts(dataset: Dataset) -> dict[str, Any]:
-    """What the report needs of the data; of texts the beginnings, so that mistakes can be read."""
-    table = dataset.examples
-    texts = (
-        {name: text[:SHOWN] for name, text in zip(table.ids, table.inputs, strict=True)}
-        if table.modality == "text"
-        else {}
-    )
+    """What the report needs of the data as they were read."""
     return {
         "task": dataset.task,
-        "rows": len(table),
+        "rows": len(dataset.examples),
         "excluded": dataset.excluded,
         "notes": dataset.notes,
-        "texts": texts,
     }
 
 

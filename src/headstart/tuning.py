@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from headstart.backbones.base import Backbone, TargetModel
+    from headstart.train import Trainer
 
 __all__ = ["Context", "Method", "Tuned", "layered", "task_loss"]
 
@@ -50,6 +51,9 @@ class Context:
     folder: Path | None = None
     """Where the state of an unfinished training is kept; None: nowhere."""
     progress: Callable[[str, int, int], None] = field(default=lambda *_: None, compare=False)
+    """Called with (what, done, total) steps."""
+    say: Callable[[str], None] = field(default=lambda _: None, compare=False)
+    """Told how long a training will take, before it begins."""
 
     def held_out(self) -> Context:
         """The same with validation rows: where the data name none, the first fold of the train rows."""
@@ -97,6 +101,8 @@ class Tuned:
     name: ClassVar[str] = ""
     """As in the table of methods."""
     settings: Recipe = Recipe()
+    texts: ClassVar[Recipe | None] = None
+    """The method's own settings for texts, where they differ."""
     mixes: ClassVar[bool] = False
     """Whether the shipped weights lie between the start, a probe, and the tuned ones (WiSE-FT, Wortsman et al.
     2022), as held-out rows decide."""
@@ -144,7 +150,8 @@ class Tuned:
         """
         if obstacle := self.obstacle(context):
             raise UsageError(f"method '{self.name}' cannot adapt {context.source.name}: {obstacle}")
-        return _Training(self, context).arm()
+        own = self.settings is type(self).settings and context.task.modality == "text"
+        return _Training(type(self)(self.texts) if own and self.texts else self, context).arm()
 
 
 class _Training:
@@ -224,17 +231,28 @@ class _Training:
             checkpoint,
             lambda done, total: context.progress(what, done, total),
         )
-        steps = recipe.steps(len(self.targets))
-        if context.seconds is not None:
-            affordable = max(1, int(context.seconds / trainer.pace()))
-            if affordable < steps:
-                trainer.outcome.events.append(f"{affordable} of {steps} steps fit the budget")
-                steps = affordable
+        steps = self._affordable(trainer, recipe.steps(len(self.targets)))
         share = float(context.like.details["share"]) if context.like else 1.0
         outcome = trainer.run(steps, max(1, round(share * steps)))
         if checkpoint:
             checkpoint.remove()
         return outcome
+
+    def _affordable(self, trainer: Trainer, steps: int) -> int:
+        """As many of the steps as fit the budget, by timed ones; says so. A checkpoint keeps to its own plan."""
+        seconds = self.context.seconds
+        if planned := trainer.planned():
+            return planned
+        if seconds is None:
+            return steps
+        pace = trainer.pace()
+        fitting = max(1, min(steps, int(seconds / pace)))
+        rest = f"; {steps:,} would not fit the budget" if fitting < steps else ""
+        length = f"{fitting:,} steps of {pace:.2g} s, about {max(1, round(fitting * pace)):,} s"
+        self.context.say(f"{self.method.name} on {len(self.targets):,} rows: {length}{rest}")
+        if fitting < steps:
+            trainer.outcome.events.append(f"{fitting:,} of {steps:,} steps fit the budget")
+        return fitting
 
     def _checkpoint(self) -> Checkpoint | None:
         context = self.context

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headstart import data, transfer
+from headstart import audit, data, sources, transfer
 from headstart.audit import findings
-from headstart.store import read_step
-from headstart.types import Audit, Exclusion, Split
+from headstart.evaluate import metrics
+from headstart.features import Embedder
+from headstart.modalities import pipeline_of
+from headstart.types import ArmResult, Audit, Exclusion, Predictions, Receipt, Split
 
 TEXTS = {
     "cooking": [
@@ -62,19 +64,19 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, list[list[
     return transfer.audit(path, source="wordllama", group="group"), table[sound:]
 
 
-def found(audit: Audit, kind: str) -> Any:
-    return next(one for one in audit.findings if one.kind == kind)
+def found(told: Audit, kind: str) -> Any:
+    return next(one for one in told.findings if one.kind == kind)
 
 
 def test_copies_across_splits_are_named(planted: tuple[Audit, list[list[str]]]) -> None:
-    audit, _ = planted
-    assert audit.leaking == ("row 55", "row 56")
-    one = found(audit, "copies across splits")
+    told, _ = planted
+    assert told.leaking == ("row 55", "row 56")
+    one = found(told, "copies across splits")
     assert (one.severity, one.count) == ("serious", 2)
     assert ("row 1", "row 55") in one.examples
     assert ("row 2", "row 56") in one.examples
     assert "1 of them with exactly the same content" in one.sentence
-    assert audit.findings[0].severity == "serious"
+    assert told.findings[0].severity == "serious"
 
 
 @pytest.mark.parametrize(
@@ -103,30 +105,51 @@ def test_planted_faults_are_named(planted: tuple[Audit, list[list[str]]], kind: 
 
 
 def test_sound_data_raise_no_serious_doubt(tmp_path: Path) -> None:
-    audit = transfer.audit(write(tmp_path / "sound.csv", rows()), source="wordllama")
-    assert [one.kind for one in audit.findings if one.severity == "serious"] == []
-    assert audit.leaking == ()
-    assert "truncation" in audit.checked
+    told = transfer.audit(write(tmp_path / "sound.csv", rows()), source="wordllama")
+    assert [one.kind for one in told.findings if one.severity == "serious"] == []
+    assert told.leaking == ()
+    assert "truncation" in told.checked
 
 
-def test_a_fit_tells_the_score_without_leaking_rows_and_chooses_without_them(tmp_path: Path) -> None:
+def looked_at(path: Path, proof: str) -> tuple[Audit, Receipt]:
+    """The audit after a proof whose only arm gets the first half of the test rows right."""
+    dataset = data.read(path)
+    split = data.split(dataset, seed=0)
+    targets = dataset.examples.targets[split.test]
+    logits = np.eye(3)[np.where(np.arange(len(targets)) < len(targets) // 2, targets, (targets + 1) % 3)]
+    ids = tuple(dataset.examples.ids[row] for row in split.test)
+    arm = ArmResult("probe", "wordllama", "probe", 0.0, {}, metrics(logits, targets, "classification"),
+                    Predictions(ids, logits))  # fmt: skip
+    receipt = Receipt("helped", "", "probe", "accuracy", (), (arm,), {}, None, "", targets=targets, proof=proof)
+    (source,) = sources.candidates("wordllama", "text")
+    embedder = Embedder(pipeline_of, None)
+    return audit.audit(dataset, dataset.excluded, split, source, "last", 0, receipt, embedder), receipt
+
+
+def test_the_score_is_told_without_leaking_rows(tmp_path: Path) -> None:
     table = rows()
     table += [[table[row][0], table[row][1], "test", "g"] for row in (0, 3, 7)]
-    shuffled = [[text, label, split, group] for text, label, split, group in table]
-    tested = [number for number, row in enumerate(shuffled) if row[2] == "test"]
-    labels = [shuffled[number][1] for number in tested]
-    for number, label in zip(tested, np.random.default_rng(0).permutation(labels).tolist(), strict=True):
-        shuffled[number][1] = label
-    runs = []
-    for name, rows_ in (("given", table), ("shuffled", shuffled)):
-        fitted = transfer.fit(write(tmp_path / f"{name}.csv", rows_), out=tmp_path / name, source="wordllama")
-        runs.append((fitted, read_step(tmp_path / name, "audit")))
-    (fit, audit), (other, other_audit) = runs
-    assert audit.leaking == other_audit.leaking == ("row 55", "row 56", "row 57")
-    chosen = audit.without_leaking[fit.receipt.chosen]
-    assert chosen["n"] == fit.receipt.counts["test"] - 3
-    assert fit.receipt.chosen == other.receipt.chosen
-    assert (fit.bundle / "model.safetensors").read_bytes() == (other.bundle / "model.safetensors").read_bytes()
+    found, receipt = looked_at(write(tmp_path / "leaking.csv", table), "full")
+    assert found.leaking == ("row 55", "row 56", "row 57")
+    before, after = receipt.arms[0].test, found.without_leaking["probe"]
+    assert (before["n"], after["n"]) == (21, 18)
+    assert (before["accuracy"], after["accuracy"]) == (pytest.approx(10 / 21), pytest.approx(10 / 18))
+
+
+def test_where_nothing_was_proved_the_test_rows_stay_closed(tmp_path: Path) -> None:
+    table = rows()
+    table += [[table[0][0], "weather", "test", "g"], ["the cafÃ© was closed", "cooking", "test", "g"]]
+    path = write(tmp_path / "closed.csv", table)
+    opened, closed = looked_at(path, "full")[0], looked_at(path, "off")[0]
+    assert {"copies across splits", "copies with different labels", "damaged encoding"} <= kinds(opened)
+    assert not {"copies across splits", "copies with different labels", "damaged encoding"} & kinds(closed)
+    assert closed.examples == sum(row[2] == "train" for row in table)
+    assert not closed.leaking
+    assert not closed.without_leaking
+
+
+def kinds(found: Audit) -> set[str]:
+    return {one.kind for one in found.findings}
 
 
 def test_what_reading_left_out_is_sorted_by_what_is_wrong() -> None:

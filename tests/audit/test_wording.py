@@ -17,6 +17,8 @@ def test_copies_are_the_same_words_with_small_edits() -> None:
         "Where is it?",
         "Where was it?",
         "WHERE IS IT",
+        "Who was the 23rd president of the United States of America?",
+        "Who was the 3rd president of the United States of America?",
     ]
     same = np.ones((len(texts), 4))
     assert wording.copies(texts, same) == [(0, 1), (0, 2), (1, 2), (4, 6)]

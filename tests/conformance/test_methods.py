@@ -89,7 +89,7 @@ def text_context() -> Context:
 
 def method_of(name: str, **changes: Any) -> Tuned:
     made = METHODS[name]()
-    made.settings = replace(made.settings, **{"epochs": 1.0, "batch": 10, **changes})
+    made.settings = replace(made.settings, **{"epochs": 1.0, "least_steps": 1, "batch": 10, **changes})
     return made
 
 

@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from headstart.evaluate import metrics
 from headstart.store import Run
 from headstart.types import (
     Arm,
     ArmResult,
+    Audit,
+    Calibration,
+    Conformal,
+    Curve,
     Exclusion,
+    Exhibit,
+    Exhibition,
+    Finding,
     Gain,
+    LabelsSaved,
+    Learning,
     Ledger,
     LedgerRow,
     LinearHead,
+    Map,
+    MoreLabels,
     Predictions,
     RankedSource,
     Ranking,
     Receipt,
     Split,
+    Suspect,
     Task,
 )
 
@@ -49,7 +64,7 @@ HOSTILE = (
     "]]><!--<svg/onload=alert(6)>",
     "",
 )
-STEPS = ("read", "split", "rank", "initialize", "adapt", "prove", "ship")
+STEPS = ("read", "split", "rank", "initialize", "adapt", "prove", "audit", "exhibit", "ship")
 
 
 def predictions(task: Task, rows: int, skill: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -67,10 +82,75 @@ def predictions(task: Task, rows: int, skill: float, rng: np.random.Generator) -
     return targets.astype(np.int64), 0.62 * skill * logits
 
 
-def results(labels: tuple[str, ...], problem: str, rows: int, verdict: str, text: str = "row") -> dict[str, Any]:
+def learned(metric: str, rows: int) -> Learning:
+    """Learning curves of a transfer and of what it is compared with."""
+    sizes = (80, 160, 320, 640)
+    rng = np.random.default_rng(1)
+
+    def curve(arm: str, start: float, end: float) -> Curve:
+        middle = np.linspace(start, end, len(sizes))[:, None]
+        return Curve(arm, sizes, middle + rng.normal(0, 0.012, (len(sizes), 5)))
+
+    curves = (curve("ridge on all-MiniLM-L6-v2", 0.74, 0.89), curve("classical baseline", 0.42, 0.81))
+    saved = LabelsSaved(
+        "classical baseline", 3.1, 2.4, 4.4, False,
+        "The classical baseline needs about 3.1 times the labels (95% interval 2.4 to 4.4) for the same accuracy.",
+    )  # fmt: skip
+    more = MoreLabels(
+        "ridge on all-MiniLM-L6-v2", 100, 0.008, 0.002, 0.015,
+        "100 more labels would buy about 0.8 points (interval 0.2 to 1.5).",
+    )  # fmt: skip
+    return Learning(metric, curves, saved, more)
+
+
+def picture(seed: int) -> str:
+    """A small made-up photograph as a data URI."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:96, :128]
+    waves = [128 + 100 * np.sin(rows / rng.integers(6, 20) + columns / rng.integers(6, 25) + k) for k in range(3)]
+    stream = io.BytesIO()
+    Image.fromarray(np.stack(waves, 2).clip(0, 255).astype(np.uint8)).save(stream, "WEBP", quality=60)
+    return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def shown(task: Task, ids: tuple[str, ...], modality: str, text: str) -> Exhibition:
+    """Previews of every example, a map and marks."""
+    if modality == "image":
+        drawn = [Exhibit(picture(n % 7), picture(90 + n % 7) if n % 5 == 0 else "") for n in range(len(ids))]
+    else:
+        words = tuple(f"{word} " for word in f"I waited a week for {text} and nothing came".split(" "))
+        weights = tuple(np.linspace(-1, 1, len(words)).round(3).tolist())
+        drawn = [Exhibit(words=words, weights=weights if n % 3 else ()) for n in range(len(ids))]
+    rng = np.random.default_rng(2)
+    points = rng.normal(0, 1, (240, 2)).astype(np.float32)
+    targets = rng.normal(50, 9, 240) if task.problem == "regression" else rng.integers(0, max(1, len(task.labels)), 240)
+    parts = tuple("test" if n % 4 == 0 else "train" for n in range(240))
+    method = "t-SNE (perplexity 30) of 50 principal components, 93% of the variance."
+    return Exhibition(dict(zip(ids, drawn, strict=True)), Map(points, targets, parts, method), "Marked words matter")
+
+
+def audited(ids: tuple[str, ...], labels: tuple[str, ...], arms: list[ArmResult]) -> Audit:
+    """An audit with a finding of every severity."""
+    groups = ((ids[0], ids[-1]), (ids[0], ids[len(ids) // 2]))
+    given, likely = (labels or ("3.5", "9.1"))[0], (labels or ("3.5", "9.1"))[-1]
+    findings = (
+        Finding("copies across splits", "serious", 2, "2 test rows have a copy outside the test.", "Remove them.",
+                groups, (f"{given} / {likely}", "train / test")),
+        Finding("labels that look wrong", "look", 3, "3 examples look like another label.", "Look at them.",
+                tuple((one,) for one in ids[:3]), (f"given {given}",) * len(ids[:3])),
+        Finding("exact copies", "note", 1, "1 example repeats another.", "Keep one.", groups[:1]),
+    )  # fmt: skip
+    suspects = tuple(Suspect(one, given, likely, 0.01) for one in ids[:3])
+    clean = {arm.name: {**arm.test, "n": len(ids) - 2} for arm in arms}
+    return Audit(findings, 1200, "all-MiniLM-L6-v2", ("exact copies", "outliers"), suspects, ids[:2], clean)
+
+
+def results(
+    labels: tuple[str, ...], problem: str, rows: int, verdict: str, text: str = "row", modality: str = "text"
+) -> dict[str, Any]:
     """Step name -> result of a whole run."""
     metric = {"classification": "accuracy", "multilabel": "macro_f1", "regression": "mae"}[problem]
-    task = Task(problem, "text", () if problem == "regression" else labels, metric)  # type: ignore[arg-type]
+    task = Task(problem, modality, () if problem == "regression" else labels, metric)  # type: ignore[arg-type]
     ids = tuple(f"{text} {index}" for index in range(rows))
     skills = {
         "ridge on all-MiniLM-L6-v2": 3.4,
@@ -125,6 +205,9 @@ def results(labels: tuple[str, ...], problem: str, rows: int, verdict: str, text
         "not measured",
         ("Test rows were opened once.", "McNemar counts the rows on which exactly one of the two arms is right."),
         targets,
+        learning=learned(metric, rows) if problem != "regression" else None,
+        calibration=Calibration(1.42, 0.081, 0.027, np.linspace(0.05, 1, 20), np.linspace(1, 0.893, 20)),
+        conformal=Conformal(0.9, 0.11, 640, 0.912, 0.88, 0.937, 1.4),
     )
     ranked = (
         RankedSource(
@@ -202,7 +285,6 @@ def results(labels: tuple[str, ...], problem: str, rows: int, verdict: str, text
                 "The column 'text' was taken as the input and 'label' as the label.",
                 "No column names a split, so 20% of the rows were held out.",
             ),
-            "texts": {i: f"I have been waiting for {i} for a week, what is going on?" for i in ids[: rows // 2]},
         },
         "split": Split(
             np.arange(640),
@@ -215,6 +297,8 @@ def results(labels: tuple[str, ...], problem: str, rows: int, verdict: str, text
         "initialize": Ledger(tuple(rows_of)),
         "adapt": (arm,),
         "prove": receipt,
+        "audit": audited(ids, task.labels, made),
+        "exhibit": shown(task, ids, modality, text),
         "ship": {
             "bundle": "runs/banking/bundle",
             "ledger": Ledger(tuple(rows_of)),
@@ -233,9 +317,10 @@ def write_run(
     steps: tuple[str, ...] = STEPS,
     text: str = "row",
     facts: bool = True,
+    modality: str = "text",
 ) -> Path:
     """A run folder with these steps finished."""
-    made = results(labels, problem, rows, verdict, text)
+    made = results(labels, problem, rows, verdict, text, modality)
     with Run(folder) as run:
         for name in steps:
             run.step(name, made.__getitem__, name)

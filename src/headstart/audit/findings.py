@@ -131,8 +131,11 @@ def copies(dataset: Dataset, split: Split, exact: list[tuple[int, int]], near: l
             said = (
                 f"{_examples(extra)} repeat{'s' if extra == 1 else ''} another: {what}. Copies count twice in training."
             )
-            advice = "Keep one of each, unless the repetition is meant. Copies never cross a split that Headstart makes"
-            advice += "." if kind == "exact copies" else " only where their content is equal: give such rows one group."
+            advice = "Keep one of each, unless the repetition is meant. "
+            if kind == "exact copies":
+                advice += "They never cross a split that Headstart makes."
+            else:
+                advice += "Name them in a group column, so that no split tears them apart."
             found.append(Finding(kind, "note", extra, said, advice, _named(dataset, groups)))
     return [one for one in found if one is not None]
 

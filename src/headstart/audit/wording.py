@@ -22,6 +22,7 @@ OVERLAP = 0.8
 SHORTEST = 20
 """Characters below which only texts that are equal but for case and punctuation are copies: a word more is much."""
 BLOCK = 1024
+NUMBER = re.compile(r"\d+")
 
 FOREIGN = re.compile("[^\x00-\x7f]{2,}")
 BROKEN = re.compile("\ufffd|\u00ef\u00bf\u00bd|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f]")
@@ -66,10 +67,16 @@ def copies(texts: Sequence[str], embeddings: FloatArray) -> list[tuple[int, int]
     first: dict[str, int] = {}
     pairs = {(first[text], row) for row, text in enumerate(plain) if first.setdefault(text, row) != row}
     for one, other in _near(embeddings):
-        shorter = min(len(plain[one]), len(plain[other]))
-        if plain[one] != plain[other] and shorter >= SHORTEST and overlap(plain[one], plain[other]) >= OVERLAP:
+        if _alike(plain[one], plain[other]):
             pairs.add((one, other))
     return sorted(pairs)
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether two simplified texts are long enough, name the same numbers, and share nearly all letters."""
+    if one == other or min(len(one), len(other)) < SHORTEST:
+        return False
+    return sorted(NUMBER.findall(one)) == sorted(NUMBER.findall(other)) and overlap(one, other) >= OVERLAP
 
 
 def _near(embeddings: FloatArray) -> set[tuple[int, int]]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from headstart.errors import BundleRefused
+from headstart.errors import BundleRefused, listed
 from headstart.runtime import calm_threads
 from headstart.store import fingerprint
 from headstart.types import InputSpec, SourceCard, SourceHead
@@ -38,6 +38,8 @@ class Source:
     """Reads further files of the source: ``tokenizer.json``."""
     unused: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     """Tensors of the source's files that no part of the backbone takes, such as a head -> the rule that says so."""
+    origins: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """Name in `Backbone.model` -> name in the source's files, where that is another."""
     head: Callable[[], SourceHead | None] = field(default=lambda: None, repr=False, compare=False)
     """Reads the classifier the source was trained with; None where it has none that is linear in the embedding."""
 
@@ -118,5 +120,4 @@ def account(target: Mapping[str, tuple[int, ...]], source: Mapping[str, tuple[in
     ]
     if missing or extra or misshapen:
         sides = {"missing": missing, "unexpected": extra, "of another shape": misshapen}
-        told = "; ".join(f"{len(names)} {what}: {', '.join(names[:4])}" for what, names in sides.items() if names)
-        raise BundleRefused(f"the weights of '{name}' do not fit its architecture: {told}")
+        raise BundleRefused(f"the weights of '{name}' do not fit its architecture: {listed(sides)}")

@@ -14,17 +14,15 @@ from torch import Tensor, nn
 from headstart.backbones.base import Stage
 from headstart.backbones.encoder import Encoder
 from headstart.backbones.library import configuration, module
-from headstart.backbones.settings import Choice, Constant, Each, Flag, Real, Rule, Whole, check_settings
+from headstart.backbones.rules import POOLINGS, TEXT
+from headstart.backbones.settings import Choice, Flag, Rule, check_settings
 from headstart.errors import BundleRefused
 from headstart.safety import shown
 
-__all__ = ["POOLINGS", "TYPES", "TextEncoder", "TextType", "build"]
+__all__ = ["TYPES", "TextEncoder", "TextType", "build"]
 
 State = tuple[Tensor, Tensor | None]
 """Hidden vectors ``(N, L, D)``, and the mask ``(N, L)`` bool of real tokens or None."""
-
-POOLINGS = ("mean", "cls", "last", "max")
-ACTIVATIONS = Choice(("gelu", "gelu_new", "gelu_python", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh"))
 
 # --- how a state passes through each kind of layer ----------------------------------------------
 
@@ -239,121 +237,35 @@ POOL: Mapping[str, Callable[[Tensor, Tensor | None], Tensor]] = {
 
 # --- the types ----------------------------------------------------------------------------------
 
-SIZES: Mapping[str, Rule] = {
-    "vocab_size": Whole(1, 2_000_000),
-    "hidden_size": Whole(1, 16_384),
-    "num_hidden_layers": Whole(1, 200),
-    "num_attention_heads": Whole(1, 256),
-    "intermediate_size": Whole(1, 131_072),
-    "max_position_embeddings": Whole(1, 1_000_000),
-    "pad_token_id": Whole(0, 2_000_000),
-}
-COMMON: Mapping[str, Rule] = {**SIZES, "hidden_act": ACTIVATIONS, "layer_norm_eps": Real(0, 1)}
-ENCODING: Mapping[str, Rule] = {
-    "is_decoder": Constant(False),
-    "add_cross_attention": Constant(False),
-    "position_embedding_type": Constant("absolute"),
-}
-BERT: Mapping[str, Rule] = {**COMMON, "type_vocab_size": Whole(1, 1_000), **ENCODING}
-DISTANCES: Mapping[str, Rule] = {
-    **COMMON,
-    "type_vocab_size": Whole(0, 1_000),
-    "relative_attention": Flag(),
-    "max_relative_positions": Whole(-1, 1_000_000),
-    "pos_att_type": Each(Choice(("p2c", "c2p")), 2),
-    "position_biased_input": Flag(),
-}
-ROPE = 1e9
-"""Largest base of rotary positions."""
-
 
 class TextType(NamedTuple):
-    """One model type of the library: its classes, how its layers are called, and its settings."""
+    """One model type of the library: its classes, and how its layers are called."""
 
     config: str
     model: str
     encoder: type[TextEncoder]
-    rules: Mapping[str, Rule]
-    width: str = "hidden_size"
-    heads: str = "num_attention_heads"
     options: Mapping[str, Any] = {}
     """What the model's class takes beside its configuration."""
 
 
-def _type(name: str, prefix: str, encoder: type[TextEncoder], rules: Mapping[str, Rule], **more: Any) -> TextType:
+def _type(name: str, prefix: str, encoder: type[TextEncoder], **options: Any) -> TextType:
     place = f"transformers.models.{name}"
-    return TextType(
-        f"{place}.configuration_{name}:{prefix}Config", f"{place}.modeling_{name}:{prefix}Model", encoder, rules, **more
-    )
+    config, model = f"{place}.configuration_{name}:{prefix}Config", f"{place}.modeling_{name}:{prefix}Model"
+    return TextType(config, model, encoder, options)
 
 
-HEADLESS = {"add_pooling_layer": False}
 TYPES: Mapping[str, TextType] = {
-    "bert": _type("bert", "Bert", TextEncoder, BERT, options=HEADLESS),
-    "roberta": _type("roberta", "Roberta", TextEncoder, BERT, options=HEADLESS),
-    "xlm-roberta": _type("xlm_roberta", "XLMRoberta", TextEncoder, BERT, options=HEADLESS),
-    "camembert": _type("camembert", "Camembert", TextEncoder, BERT, options=HEADLESS),
-    "distilbert": _type(
-        "distilbert",
-        "DistilBert",
-        DistilBert,
-        {
-            "vocab_size": SIZES["vocab_size"],
-            "max_position_embeddings": SIZES["max_position_embeddings"],
-            "pad_token_id": SIZES["pad_token_id"],
-            "n_layers": SIZES["num_hidden_layers"],
-            "n_heads": SIZES["num_attention_heads"],
-            "dim": SIZES["hidden_size"],
-            "hidden_dim": SIZES["intermediate_size"],
-            "activation": ACTIVATIONS,
-        },
-        width="dim",
-        heads="n_heads",
-    ),
-    "mpnet": _type(
-        "mpnet",
-        "MPNet",
-        MPNet,
-        {**COMMON, "relative_attention_num_buckets": Constant(32)},
-        options=HEADLESS,
-    ),
-    "deberta": _type("deberta", "Deberta", Deberta, {**DISTANCES, "talking_head": Constant(False)}),
-    "deberta-v2": _type(
-        "deberta_v2",
-        "DebertaV2",
-        Deberta,
-        {
-            **DISTANCES,
-            "position_buckets": Whole(-1, 100_000),
-            "norm_rel_ebd": Choice(("none", "layer_norm")),
-            "share_att_key": Flag(),
-            "conv_kernel_size": Whole(0, 99),
-            "conv_groups": Whole(1, 16_384),
-            "conv_act": ACTIVATIONS,
-        },
-    ),
-    "modernbert": _type(
-        "modernbert",
-        "ModernBert",
-        ModernBert,
-        {
-            **SIZES,
-            "hidden_activation": ACTIVATIONS,
-            "norm_eps": Real(0, 1),
-            "norm_bias": Flag(),
-            "attention_bias": Flag(),
-            "mlp_bias": Flag(),
-            "local_attention": Whole(2, 1_000_000),
-            "global_attn_every_n_layers": Whole(1, 200),
-            "layer_types": Each(Choice(("full_attention", "sliding_attention")), 200),
-            "global_rope_theta": Real(1, ROPE),
-            "local_rope_theta": Real(1, ROPE),
-        },
-    ),
+    "bert": _type("bert", "Bert", TextEncoder, add_pooling_layer=False),
+    "roberta": _type("roberta", "Roberta", TextEncoder, add_pooling_layer=False),
+    "xlm-roberta": _type("xlm_roberta", "XLMRoberta", TextEncoder, add_pooling_layer=False),
+    "camembert": _type("camembert", "Camembert", TextEncoder, add_pooling_layer=False),
+    "distilbert": _type("distilbert", "DistilBert", DistilBert),
+    "mpnet": _type("mpnet", "MPNet", MPNet, add_pooling_layer=False),
+    "deberta": _type("deberta", "Deberta", Deberta),
+    "deberta-v2": _type("deberta_v2", "DebertaV2", Deberta),
+    "modernbert": _type("modernbert", "ModernBert", ModernBert),
 }
-"""``model_type`` of a configuration -> what is built; other types are refused."""
-
-
+"""``model_type`` of a configuration -> what is built."""
 NO_TOKENS = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"))
 """Numbers that only generating and tokenizing need."""
 
@@ -365,7 +277,7 @@ def build(type: str, pooling: str = "mean", normalise: bool = False, **settings:
         type: A key of `TYPES`.
         pooling: One of `POOLINGS`.
         normalise: Scale embeddings to length 1.
-        settings: What the type's rules accept.
+        settings: What the type's `headstart.backbones.rules` accept.
 
     Raises:
         BundleRefused: If the type, a setting or its value is not one of ours, or they do not fit together.
@@ -375,14 +287,14 @@ def build(type: str, pooling: str = "mean", normalise: bool = False, **settings:
         raise BundleRefused(f"unknown text encoder type {shown(type)}. Valid: {', '.join(TYPES)}")
     own: Mapping[str, Rule] = {"pooling": Choice(POOLINGS), "normalise": Flag()}
     check_settings({"pooling": pooling, "normalise": normalise}, own, "pooling")
-    check_settings(settings, kind.rules, type)
+    check_settings(settings, TEXT[type], type)
     config = configuration(kind.config, _spelled(settings), type)
-    width, heads = getattr(config, kind.width), getattr(config, kind.heads)
+    width, heads = int(config.hidden_size), config.num_attention_heads
     if width % heads:
-        raise BundleRefused(f"{kind.width} {width} is not a multiple of {heads} heads")
+        raise BundleRefused(f"hidden_size {width} is not a multiple of {heads} heads")
     if config.pad_token_id is not None and config.pad_token_id >= config.vocab_size:
         raise BundleRefused(f"pad_token_id {config.pad_token_id} is not below vocab_size {config.vocab_size}")
-    return kind.encoder(module(kind.model, config, kind.options, type), int(width), pooling, normalise)
+    return kind.encoder(module(kind.model, config, kind.options, type), width, pooling, normalise)
 
 
 def _spelled(settings: Mapping[str, Any]) -> dict[str, Any]:

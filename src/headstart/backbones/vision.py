@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from headstart.backbones.base import Backbone, Stage
 from headstart.backbones.library import configuration, module
-from headstart.backbones.settings import Choice, Constant, Each, Flag, Real, Rule, Whole, check_settings
+from headstart.backbones.rules import VISION
+from headstart.backbones.settings import check_settings
 from headstart.errors import BundleRefused
 from headstart.safety import shown
 
 __all__ = ["TYPES", "ConvNext", "VisionTransformer", "VisionType", "build"]
-
-ACTIVATIONS = Choice(("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish"))
 
 # --- how a state passes through each kind of model ----------------------------------------------
 
@@ -140,81 +139,33 @@ class ConvNext(Backbone):
 
 # --- the types ----------------------------------------------------------------------------------
 
-TRANSFORMER: Mapping[str, Rule] = {
-    "hidden_size": Whole(1, 16_384),
-    "num_hidden_layers": Whole(1, 200),
-    "num_attention_heads": Whole(1, 256),
-    "image_size": Whole(8, 4096),
-    "patch_size": Whole(1, 256),
-    "num_channels": Constant(3),
-    "hidden_act": ACTIVATIONS,
-    "layer_norm_eps": Real(0, 1),
-}
-WIDE: Mapping[str, Rule] = {**TRANSFORMER, "intermediate_size": Whole(1, 131_072)}
-DINO: Mapping[str, Rule] = {
-    **TRANSFORMER,
-    "mlp_ratio": Whole(1, 64),
-    "qkv_bias": Flag(),
-    "use_swiglu_ffn": Constant(False),
-}
-CONV: Mapping[str, Rule] = {
-    "num_channels": Constant(3),
-    "patch_size": Whole(1, 256),
-    "num_stages": Whole(1, 16),
-    "hidden_sizes": Each(Whole(1, 16_384), 16),
-    "depths": Each(Whole(1, 200), 16),
-    "hidden_act": ACTIVATIONS,
-    "layer_norm_eps": Real(0, 1),
-}
-
 
 class VisionType(NamedTuple):
-    """One model type of the library: its classes, how it is called, and its settings."""
+    """One model type of the library: its classes, and how it is called."""
 
     config: str
     model: str
     backbone: type[Backbone]
-    rules: Mapping[str, Rule]
     options: Mapping[str, Any] = {}
     """What the model's class takes beside its configuration."""
 
 
-def _type(
-    name: str, config: str, model: str, backbone: type[Backbone], rules: Mapping[str, Rule], **options: Any
-) -> VisionType:
+def _type(name: str, prefix: str, backbone: type[Backbone], **options: Any) -> VisionType:
     place = f"transformers.models.{name}"
-    return VisionType(
-        f"{place}.configuration_{name}:{config}", f"{place}.modeling_{name}:{model}", backbone, rules, options
-    )
+    config, model = f"{place}.configuration_{name}:{prefix}Config", f"{place}.modeling_{name}:{prefix}Model"
+    return VisionType(config, model, backbone, options)
 
 
 TYPES: Mapping[str, VisionType] = {
-    "vit": _type(
-        "vit",
-        "ViTConfig",
-        "ViTModel",
-        VisionTransformer,
-        {**WIDE, "qkv_bias": Flag()},
-        add_pooling_layer=False,
-    ),
-    "dinov2": _type("dinov2", "Dinov2Config", "Dinov2Model", Dinov2, {**DINO, "use_mask_token": Flag()}),
-    "dinov2_with_registers": _type(
-        "dinov2_with_registers",
-        "Dinov2WithRegistersConfig",
-        "Dinov2WithRegistersModel",
-        Dinov2,
-        {**DINO, "num_register_tokens": Whole(0, 64)},
-    ),
-    "convnext": _type(
-        "convnext", "ConvNextConfig", "ConvNextModel", ConvNext, {**CONV, "layer_scale_init_value": Real(0, 1)}
-    ),
-    "convnextv2": _type("convnextv2", "ConvNextV2Config", "ConvNextV2Model", ConvNext, CONV),
-    "clip_vision_model": _type("clip", "CLIPVisionConfig", "CLIPVisionModel", Clip, WIDE),
-    "siglip_vision_model": _type(
-        "siglip", "SiglipVisionConfig", "SiglipVisionModel", Siglip, {**WIDE, "vision_use_head": Constant(True)}
-    ),
+    "vit": _type("vit", "ViT", VisionTransformer, add_pooling_layer=False),
+    "dinov2": _type("dinov2", "Dinov2", Dinov2),
+    "dinov2_with_registers": _type("dinov2_with_registers", "Dinov2WithRegisters", Dinov2),
+    "convnext": _type("convnext", "ConvNext", ConvNext),
+    "convnextv2": _type("convnextv2", "ConvNextV2", ConvNext),
+    "clip_vision_model": _type("clip", "CLIPVision", Clip),
+    "siglip_vision_model": _type("siglip", "SiglipVision", Siglip),
 }
-"""``model_type`` of a configuration -> what is built; other types are refused."""
+"""``model_type`` of a configuration -> what is built."""
 
 
 def build(type: str, **settings: Any) -> Backbone:  # noqa: A002
@@ -226,7 +177,7 @@ def build(type: str, **settings: Any) -> Backbone:  # noqa: A002
     kind = TYPES.get(type) if isinstance(type, str) else None
     if kind is None:
         raise BundleRefused(f"unknown vision model type {shown(type)}. Valid: {', '.join(TYPES)}")
-    check_settings(settings, kind.rules, type)
+    check_settings(settings, VISION[type], type)
     config = _fitting(configuration(kind.config, settings, type))
     model = module(kind.model, config, kind.options, type)
     return kind.backbone(model, int(getattr(config, "hidden_size", 0) or config.hidden_sizes[-1]))

@@ -187,6 +187,7 @@ def _source(facts: Facts) -> str:
         "SHA-256 of its weights": _code(source["weights_sha256"]) if source.get("weights_sha256") else "",
         _text(source.get("prior_name") or "Published accuracy"): "" if prior is None else _number(prior),
         "Adapted on": _text(data.get("name") or ""),
+        "Of the weights here": _text(facts.get("ledger") or ""),
         "Licence of these data": _text(data.get("licence") or ""),
     }
     return _table(["fact", "value"], [item for item in known.items() if item[1]])

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from numpy.typing import NDArray
+
+from headstart.initialization.rules.labels import shared_rows
 from headstart.store import sha256_array
 from headstart.types import Arm, Ledger, LedgerRow, Task
 
@@ -26,28 +29,35 @@ def begin(task: Task, source: Source, remember: Callable[..., Any]) -> Ledger:
         remember: `headstart.store.remember`, so that every source is read and hashed once.
     """
     copied = remember("ledger", _copied, source)
+    known = remember("shared-classes", _shared, source, task.labels)
     outputs = task.outputs
-    reason = f"a new head for {outputs} {'class' if outputs == 1 else 'classes'}" if task.labels else "a new head"
+    reason = f"a new head for {outputs} {'output' if outputs == 1 else 'outputs'}"
+    if known:
+        reason += f"; the source's own head knows {known} of these classes by name"
     head = [
         LedgerRow(f"head.{name}", "fresh", shape, "none", reason)
         for name, shape in (("weight", (outputs, source.card.dim)), ("bias", (outputs,)))
     ]
-    return Ledger((*copied, *head))
+    unused = [LedgerRow(name, "unused", (), "source", why) for name, why in source.unused.items()]
+    return Ledger((*copied, *head, *unused))
 
 
 def _copied(source: Source) -> tuple[LedgerRow, ...]:
-    return tuple(
-        LedgerRow(
-            f"backbone.{name}",
-            "copied",
-            tuple(value.shape),
-            "name",
-            f"same name and shape in {source.name}",
-            (name,),
-            sha256=sha256_array(value),
-        )
-        for name, value in source.tensors().items()
-    )
+    return tuple(_row(name, value, source) for name, value in source.tensors().items())
+
+
+def _row(name: str, value: NDArray[Any], source: Source) -> LedgerRow:
+    origin = source.origins.get(name)
+    rule = "renamed" if origin else "name"
+    reason = f"{origin} in {source.name}, same shape" if origin else f"same name and shape in {source.name}"
+    names = (origin or name,)
+    return LedgerRow(f"backbone.{name}", "copied", tuple(value.shape), rule, reason, names, sha256=sha256_array(value))
+
+
+def _shared(source: Source, labels: tuple[str, ...]) -> int:
+    """How many of the task's classes the source's own head has under the same name."""
+    head = source.head()
+    return len(shared_rows(head.classes, labels)) if head else 0
 
 
 def finish(ledger: Ledger, arm: Arm) -> Ledger:

@@ -26,7 +26,9 @@ METHODS = Registry(
     "method",
     {
         "probe": "headstart.methods.probe:Probe",
+        "prefix": "headstart.methods.prefix:Prefix",
         "lpft": "headstart.methods.lpft:LPFT",
+        "contrastive": "headstart.methods.contrastive:Contrastive",
         "full": "headstart.methods.full:Full",
         "scratch": "headstart.methods.scratch:Scratch",
         "head": "headstart.methods.head:HeadOnly",

@@ -28,6 +28,7 @@ class LPFT(FromProbe):
 
     name = "lpft"
     settings: Settings = Settings()
+    texts = Settings(rate=1e-4, epochs=5, least_steps=60)
     mixes = True
 
     def parameter_groups(self, model: TargetModel) -> list[Group]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from headstart.recipe import Recipe
@@ -20,7 +21,9 @@ class Scratch(Tuned):
     """
 
     name = "scratch"
+
     settings = Recipe(rate=1e-3, decay=0.05, epochs=100, patience=100, looks=10, average=0, freeze_statistics=False)
+    texts = replace(settings, rate=5e-4)
 
     def prepare(self, model: TargetModel, context: Context) -> TargetModel:
         """Forgets the source's weights."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +13,7 @@ from numpy.typing import NDArray
 
 from headstart.data.images import open_image
 from headstart.runtime import thread_count
-from headstart.store import full_disk_named
+from headstart.store import room
 from headstart.types import Examples, IndexArray, InputSpec
 
 if TYPE_CHECKING:
@@ -87,7 +84,7 @@ class ImagePipeline:
             ResourceError: If the disk is full.
         """
         size = self.spec.size
-        kept = _room((len(inputs), size, size, 3))
+        kept = room((len(inputs), size, size, 3), np.uint8)
         with ThreadPoolExecutor(thread_count()) as pool:
             for number, pixels in enumerate(pool.map(self.pixels, inputs)):
                 kept[number] = pixels
@@ -101,14 +98,6 @@ class ImagePipeline:
         return planes.sub_(torch.from_numpy(self._mean)[:, None, None]).mul_(
             torch.from_numpy(self._scale)[:, None, None]
         )
-
-
-def _room(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """An array in an unnamed temporary file, whose bytes are set aside beforehand: a full disk is no crash later."""
-    needed, folder = math.prod(shape), Path(tempfile.gettempdir())
-    with full_disk_named(folder / "pixels", needed), tempfile.TemporaryFile(dir=folder) as stream:
-        os.posix_fallocate(stream.fileno(), 0, max(1, needed))
-        return np.memmap(stream, np.uint8, "r+", shape=shape)
 
 
 class ImageFeed:

@@ -5,6 +5,7 @@ A text's embedding then depends on the text alone, not on the texts it shares a 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -43,10 +44,8 @@ class TextPipeline:
         if "tokenizer.json" not in assets:
             raise BundleRefused("a text source needs its tokenizer.json, and this one has none")
         document = assets["tokenizer.json"]
-        try:
+        with _refusals("cannot be read"):
             self._tokenizer = Tokenizer.from_buffer(document)
-        except Exception as error:  # noqa: BLE001  the library raises its Rust errors as plain Exception
-            raise BundleRefused(f"tokenizer.json cannot be read: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(spec.max_tokens)
         self._special = spec.special_tokens
@@ -55,17 +54,23 @@ class TextPipeline:
         self.fingerprint = f"text {digest} {spec.max_tokens} {spec.special_tokens} {spec.prompt!r}"
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token numbers of each text after the source's prompt, truncated."""
+        """Token numbers of each text after the source's prompt, truncated.
+
+        Raises:
+            BundleRefused: If the tokenizer does not do what it says, such as naming an unknown-word token it lacks.
+        """
+        return [encoding.ids for encoding in self._encoded(texts)]
+
+    def _encoded(self, texts: Sequence[str]) -> list[Any]:
         prompted = [self._prompt + text for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(prompted, add_special_tokens=self._special)
-        return [encoding.ids for encoding in encodings]
+        with _refusals("fails on a text"):
+            return self._tokenizer.encode_batch_fast(prompted, add_special_tokens=self._special)
 
     def beyond(self, texts: Sequence[str]) -> IndexArray:
         """How many tokens of each text are cut off, (N,)."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=self._special)
         lost = [
             sum(len(part.ids) - sum(part.special_tokens_mask) for part in encoding.overflowing)
-            for encoding in encodings
+            for encoding in self._encoded(texts)
         ]
         return np.array(lost, np.int64)
 
@@ -113,3 +118,14 @@ class TextFeed:
             ids[number, : lengths[number]] = self._tokens[position]
         mask = None if (lengths == longest).all() else torch.from_numpy(np.arange(longest) < lengths[:, None])
         return {"ids": torch.from_numpy(ids), "mask": mask}
+
+
+@contextlib.contextmanager
+def _refusals(what: str) -> Iterator[None]:
+    """Refuses a tokenizer that its library fails on; its Rust errors are plain Exception, its panics not even that."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise BundleRefused(f"tokenizer.json {what}: {error}") from error

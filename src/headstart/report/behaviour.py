@@ -1,16 +1,16 @@
-"""What the shipped model does on test rows: right, wrong, and how sure it was."""
+"""What the shipped model does on test rows: where it is right and where it errs."""
 
 from __future__ import annotations
 
-from headstart.report.charts import calibration as calibration_chart
 from headstart.report.charts import values
 from headstart.report.figures import count, percent, plain, signed
+from headstart.report.gallery import Card, cards, gallery
 from headstart.report.heatmap import confusion_matrix
 from headstart.report.markup import Child, Markup, details, facts, identifier, join, name, table, tag
-from headstart.report.outcomes import LabelRow, Outcome
+from headstart.report.outcomes import LabelRow, Mistake, Outcome
 from headstart.report.view import RunView
 
-__all__ = ["calibration", "errors"]
+__all__ = ["ABSENT", "errors"]
 
 MOST_CLASSES = 40
 """Above, the matrix cannot be read and the most confused pairs stand for it."""
@@ -18,6 +18,8 @@ MOST_LABELS = 500
 OPEN_LABELS = 30
 PAIRS = 15
 MISTAKES = 20
+SHOWN = 12
+"""Mistakes shown with their example."""
 ABSENT = "The run holds no per-example test predictions with their targets, so this cannot be shown."
 
 
@@ -34,45 +36,6 @@ def errors(view: RunView) -> Markup | None:
         matrix = join(tag("h3", "Confusion matrix"), confusion_matrix("confusion", counts, outcome.labels))
     pairs = _pairs(outcome) if outcome.problem == "classification" else None
     return join(matrix, pairs, tag("h3", "By label"), _labels(outcome), _worst(view, outcome))
-
-
-def calibration(view: RunView) -> Markup | None:
-    """Whether the probabilities mean what they say; nothing for regression."""
-    outcome = view.outcome
-    if outcome is None:
-        return tag("p", ABSENT, class_="missing") if view.task is None or view.task.problem != "regression" else None
-    if outcome.problem == "regression":
-        return None
-    bins = outcome.bins()
-    sure, right = float(outcome.confidence.mean()), float(outcome.right.mean())
-    lean = (
-        "about as sure as it should be"
-        if abs(sure - right) < 0.01
-        else "too sure"
-        if sure > right
-        else "less sure than it could be"
-    )
-    said = tag(
-        "p",
-        "The expected calibration error (ECE) is ",
-        tag("strong", percent(bins.error)),
-        ": the average gap between how sure the model was and how often it was right. "
-        f"It was {percent(sure)} sure on average and right {percent(right)} of the time, "
-        f"so it is on the whole {lean}.",
-    )
-    rows = [
-        (percent(c), percent(a), count(n))
-        for c, a, n in zip(bins.confidence, bins.correct, bins.size.tolist(), strict=True)
-    ]
-    listed = table(
-        "The bins of the curve.", ("How sure, on average", "Share that was right", "Decisions"), rows, numbers=(0, 1, 2)
-    )
-    return tag(
-        "div",
-        calibration_chart("reliability", bins),
-        tag("div", said, details("The curve as a table", listed)),
-        class_="pair",
-    )
 
 
 def _residuals(outcome: Outcome) -> Markup:
@@ -137,24 +100,36 @@ def _worst(view: RunView, outcome: Outcome) -> Markup | None:
     if not found:
         return None
     numeric = outcome.problem == "regression"
-    rows: list[tuple[Child, ...]] = []
-    for mistake in found:
-        shown = view.texts.get(mistake.id)
-        example = (
-            join(name(shown, 160), tag("small", identifier(mistake.id)))
-            if isinstance(shown, str)
-            else identifier(mistake.id)
-        )
-        size = signed(plain(mistake.size)) if numeric else percent(mistake.size)
-        rows.append((example, name(mistake.given), name(mistake.predicted), size))
     caption = (
         "The largest errors."
         if numeric
         else "Wrong predictions the model was surest of: a mistake of the model, or of the label."
     )
+    shown = [mistake for mistake in found if cards(view, [mistake.id])][:SHOWN]
+    head = tag("h3", "Worst mistakes")
+    if not shown:
+        return join(head, _mistakes(found, caption, numeric))
+    terms = ("True value", "Predicted", "Error") if numeric else ("Given", "Predicted", "How sure")
+    drawn = [
+        Card(each.id, list(zip(terms, (name(each.given), name(each.predicted), _size(each, numeric)), strict=True)))
+        for each in shown
+    ]
+    traced = tag("p", f"{view.attribution}.", class_="above") if view.attribution else None
+    rest = details("All of these as a table", _mistakes(found, caption, numeric))
+    return join(
+        head, tag("p", caption, class_="above"), traced, gallery(view, drawn, "Worst mistakes", traced=True), rest
+    )
+
+
+def _size(mistake: Mistake, numeric: bool) -> str:
+    return signed(plain(mistake.size)) if numeric else percent(mistake.size)
+
+
+def _mistakes(found: list[Mistake], caption: str, numeric: bool) -> Markup:
+    rows = [(identifier(one.id), name(one.given), name(one.predicted), _size(one, numeric)) for one in found]
     columns = (
         ("Example", "True value", "Predicted value", "Error")
         if numeric
         else ("Example", "Given label", "Predicted label", "How sure")
     )
-    return join(tag("h3", "Worst mistakes"), table(caption, columns, rows, numbers=(1, 2, 3) if numeric else (3,)))
+    return table(caption, columns, rows, numbers=(1, 2, 3) if numeric else (3,))

@@ -60,8 +60,18 @@ def ranking(view: RunView) -> Markup | None:
     decimals = _decimals(good)
     rows = [_source_row(row, found, decimals) for row in good[:MOST_SOURCES]]
     chosen = next((at for at, row in enumerate(good[:MOST_SOURCES]) if row.source == found.chosen), None)
-    columns = ("Source", f"Score ({found.score})", "Standard error", "Tied with best", "Parameters", "Licence", "Time")
-    listed = table("Sources, best first.", columns, rows, numbers=(1, 2, 4, 6), strong=chosen) if rows else None
+    columns = (
+        "Source",
+        "Rank",
+        f"Score ({found.score})",
+        "Standard error",
+        "Tied with best",
+        "Parameters",
+        "Licence",
+        "Time",
+    )
+    caption = f"Sources, best first by {found.order.replace('_', ' ')}; rank: 90% interval."
+    listed = table(caption, columns, rows, numbers=(1, 2, 3, 5, 7), strong=chosen) if rows else None
     return join(
         lead,
         _scores(good[:DRAWN], found, decimals),
@@ -135,11 +145,12 @@ def _decimals(rows: list[RankedSource]) -> int:
 
 def _source_row(row: RankedSource, found: Ranking, decimals: int) -> list[Child]:
     title = join(name(row.source, 40), tag("small", "● chosen") if row.source == found.chosen else None)
-    tied = "yes" if row.tied else "no"
+    tied = "yes" if row.tied else f"no; left after {count(row.rows)} rows" if row.left else "no"
     size = f"{row.parameters / 1e6:,.1f} M" if row.parameters else DASH
     licence = name(row.licence, 28) if row.licence else DASH
     return [
         title,
+        _span(row),
         fixed(row.score, decimals),
         fixed(row.standard_error, decimals),
         tied,
@@ -147,6 +158,14 @@ def _source_row(row: RankedSource, found: Ranking, decimals: int) -> list[Child]
         licence,
         duration(row.seconds),
     ]
+
+
+def _span(row: RankedSource) -> str:
+    """The interval of the rank."""
+    if row.rank_low is None or row.rank_high is None:
+        return DASH
+    low, high = count(row.rank_low), count(row.rank_high)
+    return low if low == high else f"{low}–{high}"
 
 
 def _scores(rows: list[RankedSource], found: Ranking, decimals: int) -> Markup | None:

@@ -25,7 +25,9 @@ __all__ = [
 
 UNSAFE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 """What HTML or UTF-8 cannot carry (controls, lone surrogates, noncharacters), and what makes text read as another."""
-VOID = frozenset({"br", "col", "link", "meta"})
+VOID = frozenset({"br", "col", "img", "link", "meta"})
+PICTURES = ("data:image/webp;base64,", "data:image/png;base64,", "data:image/jpeg;base64,")
+"""How the address of a picture may begin."""
 NAME_LIMIT = 60
 HINT_LIMIT = 300
 
@@ -62,7 +64,8 @@ def tag(element: str, *children: Child, **attributes: str | float | None) -> Mar
     """An element; ``class_`` becomes ``class``, ``aria_label`` becomes ``aria-label``; None leaves an attribute out.
 
     Raises:
-        ValueError: For an attribute that could run or load something: ``on...``, ``style``, or a link out of the page.
+        ValueError: For an attribute that could run or load something: ``on...``, ``style``, a link out of the page, or
+            any ``src`` but that of a picture that is in the page itself.
 
     >>> tag("p", "a < b", class_="note")
     '<p class="note">a &lt; b</p>'
@@ -75,7 +78,8 @@ def tag(element: str, *children: Child, **attributes: str | float | None) -> Mar
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         if (
             attribute.startswith("on")
-            or attribute in {"style", "src"}
+            or attribute == "style"
+            or (attribute == "src" and not (element == "img" and text.startswith(PICTURES)))
             or (attribute == "href" and not text.startswith(("#", "data:")))
         ):
             raise ValueError(f"attribute {attribute}={text!r} is not allowed in a report")

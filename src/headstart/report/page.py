@@ -7,10 +7,14 @@ import hashlib
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 
-from headstart.report.behaviour import calibration, errors
+from headstart.report.behaviour import errors
 from headstart.report.comparison import arms, ranking
+from headstart.report.findings import audit
+from headstart.report.learning import learning
 from headstart.report.markup import Markup, clip, tag
 from headstart.report.provenance import data, reproduce, weights
+from headstart.report.scatter import embedding_map
+from headstart.report.trust import calibration
 from headstart.report.verdict import evidence, masthead
 from headstart.report.view import RunView
 
@@ -18,10 +22,13 @@ __all__ = ["SECTIONS", "frame", "render"]
 
 SECTIONS: tuple[tuple[str, str, Callable[[RunView], Markup | None]], ...] = (
     ("evidence", "The evidence", evidence),
+    ("learning", "What labels are worth", learning),
     ("arms", "What was compared", arms),
     ("ranking", "How the source was chosen", ranking),
     ("errors", "Where it is right and wrong", errors),
+    ("map", "How the source sees the data", embedding_map),
     ("calibration", "How far to trust its probabilities", calibration),
+    ("audit", "What is wrong with the data", audit),
     ("weights", "Where the weights came from", weights),
     ("data", "The data", data),
     ("reproduce", "How to reproduce it", reproduce),

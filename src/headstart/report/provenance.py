@@ -141,11 +141,10 @@ def _times(view: RunView) -> dict[str, str]:
 
 
 def _tensor(row: LedgerRow) -> tuple[Child, ...]:
-    shape = " × ".join(map(str, row.shape)) or "scalar"
     status = f"{row.status}, frozen" if row.frozen else row.status
     reason = clip(row.reason, 160) if row.reason else ""
     hashed = tag("code", row.sha256) if row.sha256 else ""
-    return identifier(row.tensor), status, shape, clip(row.rule, 160), reason, hashed
+    return identifier(row.tensor), status, row.size, clip(row.rule, 160), reason, hashed
 
 
 def _excluded(rows: tuple[Exclusion, ...]) -> Markup:

@@ -35,6 +35,8 @@ STEP_WORDS = {
     "initialize": "Weights initialized",
     "adapt": "Arms trained",
     "prove": "Proved on test rows",
+    "audit": "Data audited",
+    "exhibit": "Examples prepared for this page",
     "ship": "Bundle written",
 }
 

@@ -12,11 +12,24 @@ from typing import Any, TypeVar
 from headstart import store
 from headstart.errors import UsageError
 from headstart.report.outcomes import Outcome
-from headstart.types import Arm, ArmResult, Exclusion, Ledger, Ranking, Receipt, Split, Task
+from headstart.types import (
+    Arm,
+    ArmResult,
+    Audit,
+    Exclusion,
+    Exhibit,
+    Exhibition,
+    Ledger,
+    Map,
+    Ranking,
+    Receipt,
+    Split,
+    Task,
+)
 
 __all__ = ["STEPS", "RunView", "kind_of", "load"]
 
-STEPS = ("read", "split", "rank", "initialize", "adapt", "prove", "ship")
+STEPS = ("read", "split", "rank", "initialize", "adapt", "prove", "audit", "exhibit", "ship")
 """The stored steps the report is made of, in the order of the job."""
 KINDS = ("majority", "scratch", "baseline")
 
@@ -36,14 +49,18 @@ class RunView:
     counts: Mapping[str, Any] = field(default_factory=dict)
     excluded: tuple[Exclusion, ...] = ()
     notes: tuple[str, ...] = ()
-    texts: Mapping[str, str] = field(default_factory=dict)
-    """Example id -> the text of the example, for those the run keeps."""
     split: Split | None = None
     ranking: Ranking | None = None
     arms: tuple[Arm, ...] = ()
     receipt: Receipt | None = None
     ledger: Ledger | None = None
     ship: Mapping[str, Any] = field(default_factory=dict)
+    audit: Audit | None = None
+    exhibits: Mapping[str, Exhibit] = field(default_factory=dict)
+    """Example id -> its preview, for the few the run keeps one of."""
+    map: Map | None = None
+    attribution: str = ""
+    """How the marks on previews were computed."""
 
     @cached_property
     def chosen(self) -> ArmResult | None:
@@ -85,6 +102,7 @@ def load(folder: Path) -> RunView:
         ) from error
     found = {name: store.read_step(folder, name) for name in STEPS}
     read, ship = (_as(dict, found[name]) or {} for name in ("read", "ship"))
+    shown = _as(Exhibition, found["exhibit"])
     return RunView(
         name=folder.resolve().name,
         facts=facts,
@@ -93,13 +111,16 @@ def load(folder: Path) -> RunView:
         counts=_as(dict, read.get("counts")) or {key: read[key] for key in ("rows",) if key in read},
         excluded=_all(Exclusion, read.get("excluded")),
         notes=_all(str, read.get("notes")),
-        texts=_as(dict, read.get("texts")) or {},
         split=_as(Split, found["split"]),
         ranking=_as(Ranking, found["rank"]),
         arms=_all(Arm, found["adapt"]),
         receipt=_as(Receipt, found["prove"]),
         ledger=_as(Ledger, ship.get("ledger")) or _as(Ledger, found["initialize"]),
         ship=ship,
+        audit=_as(Audit, found["audit"]),
+        exhibits=dict(shown.examples) if shown else {},
+        map=shown.map if shown else None,
+        attribution=shown.attribution if shown else "",
     )
 
 

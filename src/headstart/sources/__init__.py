@@ -20,6 +20,7 @@ PROVIDERS = Registry(
         "timm": "headstart.sources.timm:TimmSources",
         "scratch": "headstart.sources.scratch:ScratchSources",
         "bundle": "headstart.sources.bundle:BundleSources",
+        "hf": "headstart.sources.hf:HubSources",
     },
 )
 SCRATCH = {"image": "scratch:efficientnet-lite0", "text": "scratch:paraphrase-minilm-l3-v2"}
@@ -33,6 +34,8 @@ class Offer:
     card: SourceCard
     missing: str | None
     """None when usable; else what one would need, as a sentence."""
+    openable: bool = False
+    """Whether opening it may yet work: it is fetched, or refused in its own words."""
 
 
 class Provider(Protocol):
@@ -84,7 +87,7 @@ def resolve(name: str, modality: str | None = None) -> Source:
     if name in known:
         offer, provider = known[name]
         _check_modality(offer.card, modality, known)
-        if offer.missing:
+        if offer.missing and not offer.openable:
             raise UsageError(f"source '{name}' cannot be used here: {offer.missing}")
         return provider.open(name)
     owner = next((provider for provider in _providers() if provider.claims(name)), None)

@@ -229,9 +229,9 @@ def test_bad_json(folder: Path, resign: Resign, name: str, text: bytes, said: st
 
 
 def test_large_json(folder: Path, resign: Resign) -> None:
-    (folder / "tokenizer.json").write_bytes(b'{"a": "' + b"x" * 8_000_000 + b'"}')
+    (folder / "tokenizer.json").write_bytes(b'{"a": "' + b"x" * 32_000_000 + b'"}')
     resign(folder)
-    refused(folder, "tokenizer.json has 8,000,009 bytes; at most 8,000,000")
+    refused(folder, "tokenizer.json has 32,000,009 bytes; at most 32,000,000")
 
 
 def test_bad_config(folder: Path, resign: Resign) -> None:

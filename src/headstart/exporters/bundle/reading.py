@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from headstart.errors import BundleRefused
 from headstart.exporters.bundle import rules, schema
 from headstart.safety import (
+    JSON_VALUES,
+    TOKENIZER_VALUES,
     TensorInfo,
     listing,
     non_finite,
@@ -105,13 +107,18 @@ def read_opened(folder: Path, descriptor: int) -> Bundle:
     for name in sorted(manifest["files"], key=lambda name: (sizes[name], name)):
         files[name] = read_file(descriptor, name, sizes[name])
         rules.check_sha256(name, files[name], manifest["files"][name]["sha256"])
-    documents = {name: strict_json(data, name) for name, data in files.items() if name.endswith(".json")}
+    documents = {name: _document(name, data) for name, data in files.items() if name.endswith(".json")}
     schema.check_config(documents[rules.CONFIG])
     tables = {name: tensor_table(files[name], len(files[name]), name) for name in (rules.GOLDEN, rules.WEIGHTS)}
     for name, table in tables.items():
         _check_tensors(name, files[name], table)
     _check_golden(files[rules.GOLDEN], tables[rules.GOLDEN], documents[rules.CONFIG])
     return Bundle(folder, documents[rules.CONFIG], manifest, files, tables[rules.WEIGHTS])
+
+
+def _document(name: str, data: bytes) -> dict[str, Any]:
+    values = TOKENIZER_VALUES if name == "tokenizer.json" else JSON_VALUES
+    return strict_json(data, name, rules.FILES[name], values)
 
 
 def _check_tensors(name: str, data: bytes, table: Mapping[str, TensorInfo]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.errors import BundleRefused
-from headstart.safety import JSON_LIMIT, shown
+from headstart.safety import JSON_LIMIT, TOKENIZER_LIMIT, shown
 
 __all__ = [
     "CARD",
@@ -40,7 +40,7 @@ FILES: Mapping[str, int] = {
     WEIGHTS: 16 << 30,
     GOLDEN: 64 << 20,
     CARD: JSON_LIMIT,
-    "tokenizer.json": JSON_LIMIT,
+    "tokenizer.json": TOKENIZER_LIMIT,
     "ledger.json": JSON_LIMIT,
     "receipt.json": JSON_LIMIT,
 }

@@ -1,0 +1,58 @@
+"""The ladder: what is tried, what is chosen, what a budget does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from headstart import adapt
+from headstart.errors import UsageError
+from headstart.types import Arm, Examples, LinearHead, Predictions, Task
+
+TEXTS = Task("classification", "text", ("a", "b"), "accuracy")
+
+
+def test_few_texts_are_tuned_by_contrast_and_everything_else_by_lpft():
+    assert adapt.ladder("auto", TEXTS, 600) == ("probe", "contrastive")
+    assert adapt.ladder("auto", TEXTS, 601) == ("probe", "lpft")
+    assert adapt.ladder("auto", replace(TEXTS, modality="image"), 20) == ("probe", "lpft")
+    assert adapt.ladder("auto", replace(TEXTS, problem="regression", labels=()), 20) == ("probe", "lpft")
+
+
+def test_asked_methods_run_simplest_first_and_once():
+    assert adapt.ladder("full, probe,full") == ("probe", "full")
+    with pytest.raises(UsageError, match="unknown method 'prob'; did you mean 'probe'"):
+        adapt.ladder("prob")
+
+
+def arms(*chances: np.ndarray) -> tuple[Examples, list[Arm]]:
+    rows = len(chances[0])
+    names = tuple(f"row {number}" for number in range(rows))
+    table = Examples("text", names, names, names, np.zeros(rows, np.int64))
+    head = LinearHead("ridge", np.zeros((2, 1), np.float32), np.zeros(2, np.float32))
+    made = [
+        Arm(f"arm {i}", "s", "m", 0, 0.0, "last", head, Predictions(names, np.log(np.stack([p, 1 - p], 1))))
+        for i, p in enumerate(chances)
+    ]
+    return table, made
+
+
+def test_the_simplest_arm_within_noise_of_the_best_is_chosen():
+    rng = np.random.default_rng(0)
+    base = rng.uniform(0.4, 0.8, 200)
+    noisy = np.clip(base + rng.normal(0.005, 0.1, 200), 0.05, 0.95)
+    better = np.clip(base + 0.15, 0.05, 0.99)
+    assert adapt.choose(TEXTS, *arms(base, noisy)) == "arm 0"
+    assert adapt.choose(TEXTS, *arms(base, better)) == "arm 1"
+    assert adapt.choose(TEXTS, *arms(better, base)) == "arm 0"
+
+
+def test_arms_are_compared_on_the_rows_that_all_of_them_predicted():
+    """On all rows the first arm looks better; on the shared ones the second is."""
+    base = np.r_[np.full(100, 0.5), np.full(100, 0.99)]
+    table, (first, second) = arms(base, np.r_[np.full(100, 0.9), np.full(100, 0.01)])
+    half = Predictions(second.validation.ids[:100], second.validation.logits[:100])
+    assert adapt.choose(TEXTS, table, [first, second]) == "arm 0"
+    assert adapt.choose(TEXTS, table, [first, replace(second, validation=half)]) == "arm 1"
