@@ -56,3 +56,16 @@ def test_arms_are_compared_on_the_rows_that_all_of_them_predicted():
     half = Predictions(second.validation.ids[:100], second.validation.logits[:100])
     assert adapt.choose(TEXTS, table, [first, second]) == "arm 0"
     assert adapt.choose(TEXTS, table, [first, replace(second, validation=half)]) == "arm 1"
+
+
+def test_the_receipt_is_told_what_became_of_tuned_arms():
+    _, (probe, tuned) = arms(np.full(4, 0.5), np.full(4, 0.6))
+    tuned = replace(tuned, details={"rows": 80, "events": ("20 of 60 steps fit the budget",)})
+    assert adapt.told([probe], probe.name, 100) == ()
+    assert adapt.told([probe, tuned], probe.name, 100) == (
+        "No tuned arm beat the frozen probe on held-out rows by more than noise, so the probe ships.",
+        "arm 1 was trained on 80 of 100 rows and not chosen.",
+        "arm 1: 20 of 60 steps fit the budget.",
+    )
+    whole = replace(tuned, details={"rows": 100, "events": ()})
+    assert adapt.told([probe, whole], whole.name, 100) == ()

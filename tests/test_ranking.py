@@ -13,7 +13,8 @@ from headstart.backbones.source import Source
 from headstart.errors import BundleRefused, UsageError
 from headstart.features import Embedder
 from headstart.ranking import stages, subsample
-from headstart.types import Examples, InputSpec, Ranking, SourceCard, Split, Task
+from headstart.store import fingerprint
+from headstart.types import Examples, InputSpec, Ranking, SourceCard, SourceHead, Split, Task
 
 
 def source(name: str, parameters: int = 1, prior: float | None = None, prior_name: str = "top-1") -> Source:
@@ -111,6 +112,18 @@ def test_ties_are_called_ties_and_the_cheapest_is_chosen() -> None:
     assert found.shortlist == ("large", "small", "bad")
 
 
+def test_cheap_and_near_a_worse_favourite_is_no_tie() -> None:
+    y = Y[:150]
+    x = noisy(y, 0.5, 0)
+    worse = x + np.eye(1, 8) * 0.35 * np.random.default_rng(5).normal(size=(150, 1))
+    given = Given(lowest=x, favourite=worse, cheap=worse[:, ::-1])
+    three = [source("lowest", 5, 0.5), source("favourite", 6, 0.99), source("cheap", 1, 0.5)]
+    found = rank(given, three, rows=150, order="prior")
+    assert found.rows[0].source == "favourite"
+    assert found.chosen == "lowest"
+    assert {row.source for row in found.rows if row.tied} == {"favourite", "lowest"}
+
+
 def test_what_fails_is_listed_with_its_reason_and_the_ranking_goes_on() -> None:
     given = Given(broken=BundleRefused("its file is gone"), good=noisy(Y, 0.3, 0), bad=noisy(Y, 3, 2))
     found = rank(given, [source("broken"), source("good", 2), source("bad", 3)])
@@ -157,6 +170,17 @@ def test_a_single_score_can_order_the_table() -> None:
         rank(given, both, order="magic")
 
 
+def test_scores_of_the_source_s_own_classes_are_there_where_it_has_some() -> None:
+    x = noisy(Y, 0.2, 0)
+    own = SourceHead(np.eye(2, 8, dtype=np.float32) * [[4], [0]], np.array([-2, 0], np.float32))
+    with_head = replace(source("a"), head=lambda: own)
+    found = rank(Given(a=x, b=x), [with_head, source("b", 2)], shown=("leep", "nce"))
+    scores = {row.source: row.scores for row in found.rows}
+    assert -0.4 < scores["a"]["leep"] < 0
+    assert -0.2 < scores["a"]["nce"] < 0
+    assert not {"leep", "nce"} & set(scores["b"])
+
+
 def test_only_priors_that_measure_the_same_are_compared() -> None:
     x = noisy(Y, 0.5, 0)
     given = Given(a=x, b=x, c=x, d=x)
@@ -194,3 +218,24 @@ def test_stages_grow_by_a_quarter_at_least(rows: int) -> None:
     sizes = stages(rows, 2)
     assert sizes[-1] == min(rows, 1000)
     assert all(1.25 * a < b for a, b in zip(sizes, sizes[1:], strict=False))
+
+
+def test_what_was_measured_before_is_not_measured_again() -> None:
+    known: dict[str, Any] = {}
+    asked: list[str] = []
+
+    def remember(name: str, function: Any, /, *inputs: Any, given: tuple[Any, ...] = ()) -> Any:
+        key = fingerprint(name, *inputs)
+        asked.append("known" if key in known else "new")
+        if key not in known:
+            known[key] = function(*inputs, *given)
+        return known[key]
+
+    given, both = Given(a=noisy(Y, 0.5, 0), b=noisy(Y, 3, 1)), [source("a"), source("b", 2)]
+    first = rank(given, both, remember=remember)
+    assert set(asked) == {"new"}
+    asked.clear()
+    again = rank(given, both, remember=remember)
+    assert set(asked) == {"known"}
+    assert [replace(row, seconds=0) for row in again.rows] == [replace(row, seconds=0) for row in first.rows]
+    assert first.rows[0].scores["logme"] == pytest.approx(rank(given, both).rows[0].scores["logme"])

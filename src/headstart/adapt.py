@@ -16,7 +16,7 @@ from headstart.features import Embedder
 from headstart.methods import METHODS, Context
 from headstart.types import Arm, Examples, FloatArray, IndexArray, Split, Task
 
-__all__ = ["adapt", "choose", "ladder", "test_logits"]
+__all__ = ["adapt", "choose", "ladder", "test_logits", "told"]
 
 FEW = 300
 """Rows a class up to which texts are tuned by contrast: below, it beats cross-entropy; from here on they are even."""
@@ -130,6 +130,25 @@ def choose(task: Task, examples: Examples, arms: Sequence[Arm]) -> str:
         if gap.mean() <= NOISE * standard_error(gap):
             return arm.name
     return arms[best].name
+
+
+def told(arms: Sequence[Arm], chosen: str, rows: int) -> tuple[str, ...]:
+    """What a reader of the receipt should know of the arms, as sentences.
+
+    Args:
+        arms: All of them.
+        chosen: Name of the one that ships.
+        rows: Number of train rows.
+    """
+    tuned = [arm for arm in arms if arm.details]
+    found = []
+    if tuned and chosen not in {arm.name for arm in tuned}:
+        found.append("No tuned arm beat the frozen probe on held-out rows by more than noise, so the probe ships.")
+    for arm in tuned:
+        if arm.details["rows"] < rows:
+            found.append(f"{arm.name} was trained on {arm.details['rows']:,} of {rows:,} rows and not chosen.")
+        found += [f"{arm.name}: {event}." for event in arm.details["events"]]
+    return tuple(found)
 
 
 def test_logits(examples: Examples, source: Source, embedder: Embedder, arm: Arm, rows: IndexArray) -> FloatArray:

@@ -25,11 +25,11 @@ class Checkpoint:
     Args:
         path: The file.
         key: Hash of everything that decides the training.
-        every: Seconds between two writes.
+        every: Seconds between two writes; None: `SECONDS`.
     """
 
-    def __init__(self, path: Path, key: str, every: float = SECONDS) -> None:
-        self.path, self.key, self.every = path, key, every
+    def __init__(self, path: Path, key: str, every: float | None = None) -> None:
+        self.path, self.key, self.every = path, key, SECONDS if every is None else every
         self._written = time.monotonic()
 
     def save(self, state: Callable[[], tuple[Mapping[str, Tensor], Mapping[str, Any]]], force: bool = False) -> None:

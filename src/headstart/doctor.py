@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import tempfile
 from importlib.metadata import PackageNotFoundError, version
@@ -108,4 +109,16 @@ def _sources() -> list[dict[str, Any]]:
 def _precision() -> dict[str, Any]:
     fast = runtime.fast_bfloat16()
     says = "in hardware: used where it is as good" if fast else "not in hardware: float32 is used"
-    return _check("bfloat16", True, says)
+    return _check("bfloat16", True, "; ".join([says, *_decided()]))
+
+
+def _decided() -> list[str]:
+    """What the embedding engine decided for the sources that were used here."""
+    found = set()
+    for path in (cache_folder() / "ways").glob("*.json"):
+        try:
+            way = json.loads(path.read_text("utf-8"))
+            found.add(f"{way['source']}: {way['precision']}")
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return sorted(found)

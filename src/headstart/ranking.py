@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.backbones.source import Source
-from headstart.calibration import standard_error
+from headstart.calibration import probabilities, standard_error
 from headstart.errors import HeadstartError, UsageError, unknown_name
 from headstart.features import Embedder
-from headstart.scores import SCORES, defined, ridge_loo
+from headstart.scores import SCORES, defined, logme, ridge_loo
 from headstart.scores.fused import ALIKE, fuse, noise, rank_intervals
+from headstart.store import Remember, afresh
 from headstart.types import Examples, FloatArray, IndexArray, RankedSource, Ranking, Split, Task
 
 __all__ = ["ROWS", "check_order", "rank", "showable", "stages", "subsample"]
@@ -78,11 +79,13 @@ def rank(
     order: str,
     embedder: Embedder,
     shown: Sequence[str] = (),
+    remember: Remember = afresh,
 ) -> Ranking:
     """Sources by how well their frozen embeddings suit the task; train rows only, nothing is trained.
 
     A source is tied with the best when its leave-one-out loss is higher by at most one standard error of the
-    paired difference. One that fails is listed with its reason, and the ranking goes on.
+    paired difference, than that of the first in the table and than the lowest. One that fails is listed with its
+    reason, and the ranking goes on.
 
     Args:
         task: What is to be learned.
@@ -95,6 +98,7 @@ def rank(
         order: What orders the table: ``fused``, ``prior``, or a score of `headstart.scores.SCORES`.
         embedder: Keeps the embeddings, so that the winner's are not computed again.
         shown: Further scores to compute.
+        remember: May know leave-one-out losses of the same embeddings and targets from an earlier ranking.
 
     Raises:
         UsageError: If no source works, with every source's reason; or if ``order`` is not defined for the task.
@@ -116,7 +120,7 @@ def rank(
                 reason = f"not tried: a tenth of the budget of {budget:.0f} s was used by smaller sources"
                 runner.row = replace(runner.row, error=reason)
             else:
-                _measure(runner, sample, embedder, stage)
+                _measure(runner, sample, embedder, stage, remember)
         racing = [runner for runner in racing if runner.row.error is None]
         ahead = _fuse(racing, seed)
         if size == sizes[-1] or time.perf_counter() > deadline:
@@ -166,19 +170,20 @@ def _sample(task: Task, examples: Examples, split: Split, positions: IndexArray)
     return _Sample(task, examples, rows, split.folds[positions] if repeated else None)
 
 
-def _measure(runner: _Runner, sample: _Sample, embedder: Embedder, stage: int) -> None:
+def _measure(runner: _Runner, sample: _Sample, embedder: Embedder, stage: int, remember: Remember) -> None:
     """Scores a source on a subsample by the layer with the lowest loss; what goes wrong is noted in its row."""
     begin, problem = time.perf_counter(), sample.task.problem
     try:
         layers = embedder.embed(runner.source, sample.examples, sample.rows)
         losses = {
-            layer: ridge_loo.losses(values, sample.targets, problem, sample.blocks) for layer, values in layers.items()
+            layer: remember("losses", ridge_loo.losses, values, sample.targets, problem, sample.blocks)
+            for layer, values in layers.items()
         }
         best = min(losses, key=lambda layer: float(losses[layer].mean()))
         scores = {"ridge_loo": -float(losses[best].mean())}
         if len(layers) > 1:
             scores |= {f"ridge_loo {layer}": -float(values.mean()) for layer, values in losses.items()}
-        scores["logme"] = SCORES["logme"](layers[best], sample.targets, problem)
+        scores["logme"] = remember("logme", logme.score, layers[best], sample.targets, problem)
         if runner.source.card.prior is not None:
             scores["prior"] = runner.source.card.prior
         runner.losses, runner.stage = losses[best], stage
@@ -191,13 +196,20 @@ def _measure(runner: _Runner, sample: _Sample, embedder: Embedder, stage: int) -
 
 def _add_scores(runner: _Runner, sample: _Sample, embedder: Embedder, wanted: Iterable[str]) -> None:
     """Further scores of a source on the last subsample it was measured on; those it does not allow are left out."""
-    names = [name for name in wanted if name not in runner.row.scores and not SCORES[name].source_head]
+    names = [name for name in wanted if name not in runner.row.scores]
     if not runner.running or not names:
         return
-    begin, problem = time.perf_counter(), sample.task.problem
-    values = embedder.embed(runner.source, sample.examples, sample.rows)[runner.row.layer]
-    scores = {**runner.row.scores, **{name: SCORES[name](values, sample.targets, problem) for name in names}}
-    runner.row = replace(runner.row, scores=scores, seconds=runner.row.seconds + time.perf_counter() - begin)
+    begin = time.perf_counter()
+    layers = embedder.embed(runner.source, sample.examples, sample.rows)
+    head = runner.source.head() if any(SCORES[name].source_head for name in names) else None
+    given = probabilities(head.logits(layers["last"]), "classification") if head else None
+    scores = {
+        name: SCORES[name](layers[runner.row.layer], sample.targets, sample.task.problem, given)
+        for name in names
+        if head or not SCORES[name].source_head
+    }
+    scores, seconds = {**runner.row.scores, **scores}, runner.row.seconds + time.perf_counter() - begin
+    runner.row = replace(runner.row, scores=scores, seconds=seconds)
 
 
 def _fuse(racing: Sequence[_Runner], seed: int) -> list[_Runner]:
@@ -205,10 +217,10 @@ def _fuse(racing: Sequence[_Runner], seed: int) -> list[_Runner]:
     if not racing:
         return []
     losses = np.stack([runner.losses for runner in racing])
-    logme = np.array([runner.row.scores["logme"] for runner in racing])
+    evidence = np.array([runner.row.scores["logme"] for runner in racing])
     priors = _priors(racing)
-    fused = fuse(-losses.mean(1), logme, priors, noise(losses))
-    low, high = rank_intervals(losses, logme, priors, seed)
+    fused = fuse(-losses.mean(1), evidence, priors, noise(losses))
+    low, high = rank_intervals(losses, evidence, priors, seed)
     for at, runner in enumerate(racing):
         scores = {**runner.row.scores, "fused": float(fused[at])}
         runner.row = replace(runner.row, scores=scores, rank_low=int(low[at]), rank_high=int(high[at]))
@@ -240,8 +252,9 @@ def _table(runners: Sequence[_Runner], racing: Sequence[_Runner], order: str, si
         return row.error is not None, row.source not in still, -runner.stage, -value, -fused
 
     lined = sorted(runners, key=place)
-    best = lined[0]
-    tied = [one for one in racing if one is best or _near(one.losses, best.losses, 1)]
+    best, lowest = lined[0], min(racing, key=lambda one: float(one.losses.mean()))
+    # Near the first of the table is not enough: what orders it can prefer a source that is not the lowest in loss.
+    tied = [one for one in racing if one is best or all(_near(one.losses, o.losses, 1) for o in (best, lowest))]
     chosen = min(tied, key=lambda one: one.source.card.parameters)
     names = {runner.source.name for runner in tied}
     rows = [

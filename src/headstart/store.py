@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -27,7 +27,9 @@ from headstart import types
 from headstart.errors import ResourceError, UsageError
 
 __all__ = [
+    "Remember",
     "Run",
+    "afresh",
     "cache_folder",
     "decode",
     "encode",
@@ -244,6 +246,18 @@ def _key(name: str, function: Callable[..., Any], inputs: tuple[Any, ...]) -> st
     from headstart import __version__
 
     return fingerprint(name, __version__, f"{function.__module__}.{function.__qualname__}", *inputs)
+
+
+class Remember(Protocol):
+    """May give back an earlier result of the function for these inputs; what is ``given`` does not decide it."""
+
+    def __call__(self, name: str, function: Callable[..., Any], /, *inputs: Any, given: tuple[Any, ...] = ()) -> Any:
+        """``function(*inputs, *given)``."""
+
+
+def afresh(name: str, function: Callable[..., Any], /, *inputs: Any, given: tuple[Any, ...] = ()) -> Any:  # noqa: ARG001
+    """Remembers nothing."""
+    return function(*inputs, *given)
 
 
 def remember(name: str, function: Callable[..., Result], *inputs: Any, given: tuple[Any, ...] = ()) -> Result:

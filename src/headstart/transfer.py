@@ -73,7 +73,7 @@ def fit(
         found = [suited(source, table, split.train) for source in candidates]
         embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
         rules = (found, config.seed, config.budget, config.score)
-        ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder,))
+        ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder, (), remember))
         source = next(one for one in found if one.name == ranked.chosen)
 
         # 4. Initialize: the source's weights are where the target starts; each tensor is accounted for.
@@ -106,7 +106,7 @@ def fit(
         bundle = run.folder / "bundle"
         shipped = (task, tuned, arm, ledger, precision, receipt, dataset.excluded, name_of(examples))
         run.step("ship", ship.ship, *shipped, given=(bundle, embedder), made=(bundle / "manifest.json",))
-        run.describe(seconds=run.spent)
+        run.describe(seconds=run.spent, embedding=embedder.ways)
         page = report.write(run.folder)
         return Fit(run.folder, bundle, page, receipt, ranked, dataset.excluded, dataset.notes, dict(run.seconds))
 

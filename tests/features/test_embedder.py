@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -186,6 +188,35 @@ def test_the_precision_is_the_fast_one_only_where_it_is_as_good(
     reads = tensors.reads
     assert embedder(tmp_path).precision(make_source(tensors), table(TEXTS), np.arange(6)) == expected
     assert tensors.reads == reads
+
+
+def test_the_way_is_recorded_and_holds_for_what_was_tuned(tmp_path, tensors, monkeypatch):
+    monkeypatch.setattr(runtime, "fast_bfloat16", lambda: True)
+    monkeypatch.setattr("headstart.backbones.static.Static.multiplies", True)
+    one = embedder(tmp_path)
+    assert one.precision(make_source(tensors), table(TEXTS), np.arange(6)) == "bfloat16"
+    assert one.ways["tiny"]["cosine"] > 0.999
+    assert json.loads(next((tmp_path / "ways").glob("*.json")).read_text()) == one.ways["tiny"]
+    reads = tensors.reads
+    tuned = make_source(tensors).tuned({"embedding.weight": tensors.state["embedding.weight"] + 1})
+    assert one.precision(tuned, table(TEXTS), np.arange(6)) == "bfloat16"
+    assert tensors.reads == reads
+
+
+def test_rows_on_disk_are_not_held_in_memory(tmp_path):
+    store, width, shards = RowStore(tmp_path), 4096, 6
+    names = [f"{number:032x}" for number in range(shards * 1024)]
+    for start in range(0, len(names), 1024):
+        values = np.full((1024, width), start, np.float32)
+        store.append(names[start : start + 1024], {"last": values, "mean": -values})
+    del values
+    tracemalloc.start()
+    again = RowStore(tmp_path)
+    rows = again.read([names[5000], names[0], names[1024]])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(rows["mean"][:, 0], [-4096, 0, -1024])
+    assert most < 2 * 1024 * width, "less than one of the twelve arrays of 16 MB"
 
 
 @pytest.mark.parametrize(("name", "kind"), [("efficientnet-lite0", "image"), ("all-minilm-l6-v2", "text")])

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from headstart.adapt import told
 from headstart.backbones.source import Source
 from headstart.errors import unknown_name
 from headstart.features import Embedder
 from headstart.prove import protocol, relearning, twin, verdict
 from headstart.prove.measure import Measure, adjusted, baseline, calibrated, conformed
 from headstart.prove.protocol import Plan
+from headstart.store import Remember, afresh
 from headstart.types import Arm, ArmResult, Examples, FloatArray, Gain, IndexArray, Learning, Receipt, Split, Task
 
 __all__ = ["Given", "prove"]
@@ -30,21 +32,9 @@ Decided = tuple[Task, Examples, Split, int]
 """What every measurement depends on, the seed last."""
 
 
-class Remember(Protocol):
-    """May give back an earlier result of the function for these inputs; what is ``given`` does not decide it."""
-
-    def __call__(self, name: str, function: Callable[..., Any], /, *inputs: Any, given: tuple[Any, ...] = ()) -> Any:
-        """``function(*inputs, *given)``."""
-
-
 def unknown(name: str, function: Callable[..., Any], /, *inputs: Any) -> Any:  # noqa: ARG001
     """Knows nothing."""
     return None
-
-
-def afresh(name: str, function: Callable[..., Any], /, *inputs: Any, given: tuple[Any, ...] = ()) -> Any:  # noqa: ARG001
-    """Remembers nothing."""
-    return function(*inputs, *given)
 
 
 @dataclass(frozen=True)
@@ -127,7 +117,7 @@ def prove(
         counts=_counts(split),
         detectable_gain=protocol.detectable(task, split, how),
         scratch_twin=known,
-        notes=(*(() if scratch else (NO_TWIN,)), *measure.notes()),
+        notes=(*(() if scratch else (NO_TWIN,)), *told(arms, chosen, len(split.train)), *measure.notes()),
         targets=measure.targets,
         proof=how.proof,
         protocol=" ".join(protocol.announce(task, split, how)),

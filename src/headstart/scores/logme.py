@@ -54,7 +54,7 @@ def evidence(embeddings: FloatArray, columns: FloatArray) -> FloatArray:
         columns: (N, C) targets.
     """
     rows = len(columns)
-    components, values = principal(embeddings, center=False)
+    components, values = principal(np.asarray(embeddings, np.float64), center=False)
     squares = (components.T @ columns) ** 2 / values[:, None]
     total = (columns**2).sum(0)
     outside = np.maximum(total - squares.sum(0), 0.0)
