@@ -11,6 +11,8 @@ a larger grid can be filled in over many runs; the summary says what its rows co
 - Truth: test accuracy of LP-FT with the method's own recipe at two learning rates, averaged over the seeds; the
   better of the two counts.
 
+Seconds are those of the processor, in this process. Records without any were made while other work ran.
+
 The columns of the summary: weighted Kendall tau (`scipy.stats.weightedtau`) with the truth; regret@k, how many points
 of accuracy the best of the first k is below the best of all; averaged over data sets and seeds of equal N.
 """
@@ -143,16 +145,16 @@ def add_scores(store: Store, options: argparse.Namespace, deadline: float, name:
     for source in left:
         if time.monotonic() > deadline:
             return
-        embedder, begin = Embedder(pipeline_of, cache_folder()), time.perf_counter()
+        embedder, begin = Embedder(pipeline_of, cache_folder()), time.process_time()
         layers = embedder.embed(source, found.examples, split.train)
-        embedding, seconds = layers[source.card.layers[0]], {"embed": time.perf_counter() - begin}
+        embedding, seconds = layers[source.card.layers[0]], {"embed": time.process_time() - begin}
         head = source.head()
         given = probabilities(head.logits(embedding), "classification") if head else None
         scores: dict[str, float] = {"parameters": float(source.card.parameters)}
         for score in defined("classification", source_head=head is not None, experimental=True):
-            begin = time.perf_counter()
+            begin = time.process_time()
             scores[score] = SCORES[score](embedding, targets, "classification", given)
-            seconds[score] = time.perf_counter() - begin
+            seconds[score] = time.process_time() - begin
         if source.card.prior is not None:
             scores["prior"] = source.card.prior
         losses = ridge_loo.losses(embedding, targets, "classification").round(5).tolist()
@@ -180,9 +182,9 @@ def add_truth(store: Store, options: argparse.Namespace, deadline: float, name: 
             return
         embedder = Embedder(pipeline_of, cache_folder())
         context = Context(found.task, found.examples, split, source, embedder, seed)
-        begin = time.perf_counter()
+        begin = time.process_time()
         arm = LPFT(replace(Settings(), rate=rate)).run(context)
-        trained = time.perf_counter() - begin
+        trained = time.process_time() - begin
         tuned = test_logits(found.examples, source, Embedder(pipeline_of, None), arm, split.test)
         accuracy = float((tuned.argmax(1) == targets).mean())
         record = {"accuracy": round(accuracy, 5), "seconds": round(trained, 2), "steps": arm.details["steps"]}
@@ -218,11 +220,12 @@ def truths(records: dict[str, Any]) -> dict[tuple[str, str, int], dict[str, dict
             found[cell] = {
                 source: {
                     "accuracy": max(np.mean([done[rate, seed]["accuracy"] for seed in seeds]) for rate in rates),
-                    "seconds": sum(done[rate, seeds[0]]["seconds"] for rate in rates),
+                    "seconds": sum(spent) if None not in spent else None,
                     "seeds": seeds,
                     "rates": rates,
                 }
                 for source, done in sources.items()
+                for spent in [[done[rate, seeds[0]].get("seconds") for rate in rates]]
             }
     return found
 
@@ -276,7 +279,9 @@ def summarise(records: dict[str, Any]) -> None:
         print(f"{'':14} {'tau_w':>6} {'regret@1':>9} {'regret@3':>9}")
         for name, row in summary["rows"].items():
             print(f"{name:14} {row['tau']:6.3f} {row['regret1']:9.2f} {row['regret3']:9.2f}")
-        print(f"ranking costs {summary['cost']:.1%} of tuning all")
+        print(
+            "its cost was not measured" if summary["cost"] is None else f"it costs {summary['cost']:.1%} of tuning all"
+        )
     write_json(RESULTS, {"machine": machine(), "versions": versions(), "summary": found, "records": records})
 
 
@@ -297,8 +302,11 @@ def compared(records: dict[str, Any], known: dict[tuple[str, str, int], dict[str
             results.setdefault("random", []).append((0.0, chance(accuracy, 1), chance(accuracy, 3)))
             for score, values in table.items():
                 results.setdefault(score, []).append(judged(values, accuracy))
-            spent = sum(sum(one["seconds"][key] for key in ("embed", "ridge_loo", "logme")) for one in scored if one)
-            costs.append(spent / sum(truth[source]["seconds"] for source in sources))
+            spent = [one["seconds"] for one in scored if one and "seconds" in one]
+            tuning = [truth[source]["seconds"] for source in sources]
+            if len(spent) == len(sources) and None not in tuning:
+                ranking = sum(one[key] for one in spent for key in ("embed", "ridge_loo", "logme"))
+                costs.append(ranking / sum(tuning))
             covered.append(f"{name} {size}" if size != "text" else name)
             seeds.add(seed)
             rates |= {rate for one in truth.values() for rate in one["rates"]}
@@ -311,7 +319,7 @@ def compared(records: dict[str, Any], known: dict[tuple[str, str, int], dict[str
     rows_ = {
         name: dict(zip(("tau", "regret1", "regret3"), map(float, row), strict=True)) for name, row in means.items()
     }
-    return {"covers": covers, "cells": len(covered), "cost": float(np.median(costs)), "rows": rows_}
+    return {"covers": covers, "cells": len(covered), "cost": float(np.median(costs)) if costs else None, "rows": rows_}
 
 
 if __name__ == "__main__":

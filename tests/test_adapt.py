@@ -9,7 +9,8 @@ import pytest
 
 from headstart import adapt
 from headstart.errors import UsageError
-from headstart.types import Arm, Examples, LinearHead, Predictions, Task
+from headstart.methods import Context
+from headstart.types import Arm, Examples, LinearHead, Predictions, Split, Task
 
 TEXTS = Task("classification", "text", ("a", "b"), "accuracy")
 
@@ -69,3 +70,17 @@ def test_the_receipt_is_told_what_became_of_tuned_arms():
     )
     whole = replace(tuned, details={"rows": 100, "events": ()})
     assert adapt.told([probe, whole], whole.name, 100) == ()
+
+
+def test_small_classes_weigh_more_where_the_metric_counts_classes_alike():
+    targets = np.repeat([0, 1], [36, 4])
+    names = tuple(map(str, range(40)))
+    table = Examples("text", names, names, names, targets)
+    rows = np.arange(40)
+    split = Split(rows, rows[:0], rows[:0], rows[:0], "by hand", rows % 4)
+    even = Context(replace(TEXTS, metric="macro_f1"), table, split, None, None, 0)
+    weights = even.class_weights(3.0)
+    assert weights[1] / weights[0] == pytest.approx(3.0)
+    assert weights[targets].mean() == pytest.approx(1.0)
+    assert even.class_weights(10.0) is None
+    assert replace(even, task=TEXTS).class_weights(3.0) is None

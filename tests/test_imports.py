@@ -18,7 +18,17 @@ SOURCE = ROOT / "src" / "headstart"
 FILES = sorted(SOURCE.rglob("*.py"))
 DEEP_LEARNING = {"torch", "timm", "transformers", "torchvision"}
 HEAVY = DEEP_LEARNING | {"sklearn", "skimage", "pandas", "pyarrow", "scipy"}
-PUBLIC = {"fit", "rank", "initialize", "embed", "load", "TransferClassifier", "TransferRegressor", "__version__"}
+PUBLIC = {
+    "fit",
+    "rank",
+    "initialize",
+    "Source",
+    "embed",
+    "load",
+    "TransferClassifier",
+    "TransferRegressor",
+    "__version__",
+}
 LOADER = ("sources/packaged.py", "_open_pinned")
 """The one function that may call ``torch.load``, on files whose hash is pinned and was checked."""
 FORBIDDEN_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}

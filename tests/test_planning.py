@@ -128,3 +128,9 @@ def test_what_is_no_run_cannot_be_resumed(content: str | None, tmp_path: Path) -
 def test_resuming_needs_the_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--resume needs --out RUN"):
         resumed("x.csv", None, {})
+
+
+def test_a_plan_says_what_tuning_may_take(topics_csv):
+    said = plan(topics_csv, source="wordllama", method="lpft,full", budget="90s")["sentences"]
+    assert "Tuning by lpft, full would then get what is left of the budget of 90 s at most." in said
+    assert not any("Tuning" in one for one in plan(topics_csv, source="wordllama", method="probe")["sentences"])

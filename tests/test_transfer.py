@@ -69,6 +69,18 @@ def test_images_to_a_bundle_that_predicts(photo_folder, tmp_path):
     assert found.model.verify() < 1e-3
 
 
+def test_a_tuned_source_ships_and_predicts_as_it_was_proved(topics_csv, tmp_path):
+    settings = {**FAST, "method": "full", "budget": 5, "proof": "quick"}
+    found = headstart.fit(topics_csv, out=tmp_path / "run", **settings)
+    (arm,) = read_step(found.run, "adapt")
+    assert arm.tensors
+    assert arm.details["rows"] == len(read_step(found.run, "split").train) > len(arm.validation.ids)
+    assert found.model.verify() < 1e-3
+    test = next(one for one in found.receipt.arms if one.name == found.receipt.chosen)
+    again = found.model.logits(_texts(topics_csv, test.predictions.ids))
+    np.testing.assert_allclose(again, test.predictions.logits, rtol=1e-2, atol=1e-2)
+
+
 def test_nothing_that_is_chosen_depends_on_the_test_labels(topics_csv, tmp_path):
     """The labels of the test rows are shuffled: ranking, arms and the shipped weights stay the same bits."""
     honest = with_split(topics_csv, tmp_path / "honest.csv")

@@ -13,6 +13,7 @@ _PUBLIC = {
     "initialize": "headstart.initialization.engine",
     "embed": "headstart.inference",
     "load": "headstart.inference",
+    "Source": "headstart.backbones.source",
     "TransferClassifier": "headstart.estimators",
     "TransferRegressor": "headstart.estimators",
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,7 @@ def plan(examples: Any, listener: Listener | None = None, toml: Path | None = No
         *prove.announce(task, split, prove.plan(dataset, split, config.proof, config.budget)),
         f"Would {begin} {'at most ' if len(costs) > 1 else ''}{len(picked):,} training rows, {end}.",
         f"Embedding would take about {max(1, round(seconds)):,} s at most, less where rows are cached.",
+        *_tuning(methods, config.budget),
         *(f"Cannot be used: {one}" for one in failed),
     ]
     return {
@@ -81,6 +82,14 @@ def plan(examples: Any, listener: Listener | None = None, toml: Path | None = No
         "seconds": seconds,
         "excluded": len(dataset.excluded),
     }
+
+
+def _tuning(methods: Sequence[str], budget: float) -> list[str]:
+    """What tuning may take; how long its steps are is only known once they are timed."""
+    tuned = [name for name in methods if name not in adapt.FROZEN]
+    if not tuned:
+        return []
+    return [f"Tuning by {', '.join(tuned)} would then get what is left of the budget of {budget:,.0f} s at most."]
 
 
 def _cost(source: Source, table: Examples, picked: IndexArray, rest: int, tell: Listener) -> dict[str, Any]:

@@ -63,7 +63,8 @@ class Recipe:
     augment: bool = True
     """Whether training examples are varied as their modality allows."""
     balance: float = 3.0
-    """Ratio of the largest to the smallest class from which on classes are weighted inversely to size."""
+    """Ratio of the largest to the smallest class from which on the small ones weigh more, see
+    `headstart.tuning.Context.class_weights`."""
     patience: int = 3
     """Looks at held-out rows without progress after which training ends."""
     looks: int = 6

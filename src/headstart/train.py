@@ -78,6 +78,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             [{"params": list(g.parameters), "lr": 0.0, "weight_decay": recipe.decay * g.decay} for g in groups],
             betas=(0.9, 0.999),
+            fused=self.device == "cpu",
         )
         self.average = {name: p.detach().clone() for name, p in self.trained.items()}
         self.pieces, self.calm, self.step = 1, 1.0, 0

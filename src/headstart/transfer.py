@@ -95,6 +95,9 @@ def fit(
         # 8. Audit: it sees the test rows too, and comes last so that nothing is decided by it.
         seen = (dataset, dataset.excluded, split, source, _layer(ranked), config.seed, receipt)
         audited = run.step("audit", audit_rows, *seen, given=(embedder,))
+        for finding in audited.findings:
+            if finding.severity == "serious":
+                tell.say(f"{finding.kind.capitalize()}: {finding.sentence}")
 
         # 9. Exhibit: small previews of the examples that the report speaks of; it never sees the data itself.
         tuned = source.tuned(arm.tensors)

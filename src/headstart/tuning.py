@@ -32,6 +32,9 @@ __all__ = ["Context", "Method", "Tuned", "layered", "task_loss"]
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the tuned weights that are tried between start and end of a training that began at a probe."""
 
+EVEN = {"balanced_accuracy", "macro_f1"}
+"""Metrics that count every class alike."""
+
 
 @dataclass(frozen=True)
 class Context:
@@ -71,6 +74,21 @@ class Context:
             return 0.0, 1.0
         targets = self.examples.targets[self.split.train]
         return float(np.mean(targets)), float(np.std(targets)) or 1.0
+
+    def class_weights(self, ratio: float) -> NDArray[np.float32] | None:
+        """Weights ``(C,)`` by the inverse root of class sizes, 1 in the mean over train rows; None: all alike.
+
+        They weigh where the metric counts every class alike and the largest is ``ratio`` times the
+        smallest. The root is a compromise: full weights would shift the probabilities as far as the
+        classes are skewed, and those are what arms are compared by.
+        """
+        if self.task.problem != "classification" or self.task.metric not in EVEN:
+            return None
+        sizes = np.bincount(self.examples.targets[self.split.train], minlength=self.task.outputs)
+        if sizes.max() < ratio * max(1, sizes[sizes > 0].min()):
+            return None
+        weights = 1 / np.sqrt(np.maximum(sizes, 1))
+        return np.asarray(weights * sizes.sum() / (weights * sizes).sum(), np.float32)
 
     def inputs(self, rows: IndexArray) -> list[Any]:
         """Texts or images of these rows."""
@@ -128,7 +146,8 @@ class Tuned:
 
     def loss(self, model: TargetModel, batch: Batch, context: Context) -> Tensor:
         """Mean loss of a batch."""
-        return task_loss(model(batch.inputs), batch.targets, context.task, self.settings.smoothing)
+        weights = context.class_weights(self.settings.balance)
+        return task_loss(model(batch.inputs), batch.targets, context.task, self.settings.smoothing, weights)
 
     def finish(self, model: TargetModel) -> TargetModel:
         """The model after the last step, with the architecture of the source again (adapters merged)."""
@@ -323,13 +342,16 @@ class _Training:
         return np.asarray(found, np.float32)
 
 
-def task_loss(logits: Tensor, targets: Tensor, task: Task, smoothing: float, weights: Tensor | None = None) -> Tensor:
+def task_loss(
+    logits: Tensor, targets: Tensor, task: Task, smoothing: float, weights: NDArray[np.float32] | None = None
+) -> Tensor:
     """Cross-entropy, sigmoid cross-entropy or squared error, by the task's problem."""
     from torch.nn import functional
 
     logits = logits.float()
     if task.problem == "classification":
-        return functional.cross_entropy(logits, targets, weights, label_smoothing=smoothing)
+        heavy = None if weights is None else logits.new_tensor(weights)
+        return functional.cross_entropy(logits, targets, heavy, label_smoothing=smoothing)
     if task.problem == "multilabel":
         return functional.binary_cross_entropy_with_logits(logits, targets * (1 - smoothing) + smoothing / 2)
     return functional.mse_loss(logits[:, 0], targets)

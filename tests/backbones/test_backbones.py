@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import headstart
 from headstart.backbones import FAMILIES, build
 from headstart.backbones.base import Chain, TargetModel
 from headstart.errors import BundleRefused
@@ -24,6 +25,7 @@ ARCHITECTURES = {
     "timm": {"family": "timm", "name": "tf_efficientnet_lite0"},
     "bert": TINY_BERT,
     "static": {"family": "static", "tokens": 50, "dim": 16},
+    "module": {"family": "module", "name": "tried"},
     "text": {**TINY_BERT, "family": "text", "type": "bert", "pooling": "mean"},
     "vision": {
         "family": "vision",
@@ -36,10 +38,14 @@ ARCHITECTURES = {
         "patch_size": 16,
     },
 }
-IMAGES = ("timm", "vision")
+IMAGES = ("timm", "vision", "module")
 
 
 def make(family):
+    if family == "module":
+        module = torch.nn.Flatten()
+        known = headstart.Source.from_module(module, lambda images: torch.zeros(len(images), 3, 64, 64), name="tried")
+        assert known.card.architecture == ARCHITECTURES[family]
     torch.manual_seed(0)
     return build(ARCHITECTURES[family]).eval()
 

@@ -58,3 +58,24 @@ def test_the_report_is_written_again(text_run: Path, tmp_path: Path, run: Any) -
     assert (text_run / "report.html").is_file()
     assert run("report", text_run, "--json").document == {"report": str(text_run / "report.html")}
     assert run("report", tmp_path).code == 2
+
+
+def test_several_runs_are_compared_on_one_page(run, text_run, tmp_path):
+    page = tmp_path / "both.html"
+    ran = run("report", text_run, text_run, "--out", page, "--json")
+    assert (ran.code, ran.document) == (0, {"report": str(page)})
+    assert "2 runs compared" in page.read_text("utf-8")
+    assert run("report", text_run, "--out", page).out.strip() == str(page)
+    assert "2 runs compared" not in page.read_text("utf-8")
+
+
+def test_an_audit_names_what_is_wrong(run, topics, write_csv, tmp_path):
+    rows = [("text", "label"), *topics, (topics[0][0], "football")]
+    ran = run("audit", write_csv(tmp_path / "torn.csv", rows), "--source", "wordllama", "--json")
+    assert ran.code == 0
+    kinds = {finding["kind"]: finding for finding in ran.document["findings"]}
+    assert kinds["copies with different labels"]["severity"] == "serious"
+    assert ["row 1", "row 41"] in kinds["copies with different labels"]["examples"]
+    shown = run("audit", tmp_path / "torn.csv", "--source", "wordllama", "--quiet")
+    assert "SERIOUS: copies with different labels" in shown.out
+    assert "row 1 = row 41" in shown.out

@@ -26,7 +26,7 @@ from headstart.types import Arm, LinearHead, Predictions, Receipt, Task
 
 FAST = ("resnet10t", "vit_tiny_patch16_224", "efficientvit_b0")
 SLOW = (
-    *("cait_xxs24_224", "coat_lite_tiny", "convnext_atto", "cspresnet50", "deit_tiny_distilled_patch16_224"),
+    *("cait_xxs24_224", "convnext_atto", "cspresnet50", "deit_tiny_distilled_patch16_224"),
     *("densenet121", "dla34", "dpn48b", "edgenext_xx_small", "efficientformerv2_s0", "eva02_tiny_patch14_224"),
     *("fastvit_t8", "ghostnet_050", "gmlp_s16_224", "hgnetv2_b0", "levit_128s", "mobilenetv2_035"),
     *("mobilenetv3_small_050", "mobilevit_xxs", "pvt_v2_b0", "regnetx_002", "repvgg_a0", "resnetv2_50"),

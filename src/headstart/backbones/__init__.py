@@ -21,6 +21,7 @@ FAMILIES = Registry(
         "timm": "headstart.backbones.timm:build",
         "bert": "headstart.backbones.encoder:build",
         "static": "headstart.backbones.static:build",
+        "module": "headstart.backbones.module:build",
         "text": "headstart.backbones.text:build",
         "vision": "headstart.backbones.vision:build",
     },

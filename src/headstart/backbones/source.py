@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from headstart.errors import BundleRefused, listed
 from headstart.runtime import calm_threads
 from headstart.store import fingerprint
-from headstart.types import InputSpec, SourceCard, SourceHead
+from headstart.types import InputSpec, Modality, SourceCard, SourceHead
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from headstart.backbones.base import Backbone
 
 __all__ = ["Source", "account"]
@@ -52,6 +54,62 @@ class Source:
     def name(self) -> str:
         """The name a user types."""
         return self.card.name
+
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        preprocess: Callable[[Sequence[Any]], Any] | InputSpec,
+        *,
+        name: str,
+        modality: Modality = "image",
+        size: int = 224,
+        title: str = "",
+        trained_on: str = "not said",
+        licence: str = "not said",
+    ) -> Source:
+        """A module of yours as a source, in this process; it is copied.
+
+        A bundle made from it holds its weights and no code: to load one, make the same module known first.
+
+        Args:
+            module: Takes a batch and gives embeddings (N, D) float.
+            preprocess: Makes a batch of N PIL images (8-bit RGB) or texts; or how images are to be fed, as data.
+            name: What the source ``module:NAME`` is called. Results are remembered under it and the weights,
+                so another function needs another name.
+            modality: ``image`` or ``text``.
+            size: Side in pixels of the made-up images that a bundle is verified with.
+            title: For people; else the name.
+            trained_on: A fact of the card.
+            licence: A fact of the card.
+
+        Raises:
+            UsageError: If the name is no name, or the module gives no embeddings (N, D).
+        """
+        from headstart.backbones.module import make_known
+
+        kept = make_known(module, preprocess, name, modality, size)
+        tensors = {key: value.numpy().copy() for key, value in kept.module.state_dict().items()}
+        image = InputSpec(size=size, fixed=True) if modality == "image" else InputSpec(max_tokens=1_000_000)
+        card = SourceCard(
+            name=f"module:{name}",
+            title=title or name,
+            modality=modality,
+            provider="module",
+            parameters=sum(parameter.numel() for parameter in kept.module.parameters()),
+            dim=kept.dim,
+            layers=("last",),
+            input=preprocess if isinstance(preprocess, InputSpec) else image,
+            trained_on=trained_on,
+            licence=licence,
+            weights_sha256=fingerprint(tensors),
+            architecture={"family": "module", "name": name},
+        )
+        return kept.held(cls(card, lambda: tensors))
+
+    def __str__(self) -> str:
+        """The name, so that a source can stand where its name does."""
+        return self.name
 
     def renamed(self, name: str) -> Source:
         """The same source under the name that a user typed."""

@@ -90,7 +90,7 @@ def freeze(backbone: Backbone, batch: Any, device: str, precision: str) -> None:
     dtype = getattr(torch, precision)
     backbone.eval()
     if isinstance(batch, torch.Tensor) and backbone.frozen_for is None:
-        place = next(backbone.parameters()).device
+        place = next(backbone.parameters(), batch).device
         fuse(backbone.model, lambda: backbone(batch[:2].to(place, torch.float32)), dtype)
     backbone.to(device, dtype)
     backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types only some of its forms

@@ -26,12 +26,11 @@ METHODS = Registry(
     "method",
     {
         "probe": "headstart.methods.probe:Probe",
+        "head": "headstart.methods.head:HeadOnly",
         "prefix": "headstart.methods.prefix:Prefix",
         "lpft": "headstart.methods.lpft:LPFT",
         "contrastive": "headstart.methods.contrastive:Contrastive",
         "full": "headstart.methods.full:Full",
-        "scratch": "headstart.methods.scratch:Scratch",
-        "head": "headstart.methods.head:HeadOnly",
         "discriminative": "headstart.methods.discriminative:Discriminative",
         "gradual": "headstart.methods.gradual:Gradual",
         "surgical-first": "headstart.methods.surgical:First",
@@ -53,6 +52,7 @@ METHODS = Registry(
         "reinit": "headstart.methods.reinit:Reinit",
         "soup": "headstart.methods.soup:Soup",
         "setfit": "headstart.methods.setfit:SetFit",
+        "scratch": "headstart.methods.scratch:Scratch",
     },
 )
 

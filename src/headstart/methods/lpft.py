@@ -27,7 +27,7 @@ class LPFT(FromProbe):
     """Linear probing, then fine-tuning (Kumar et al. 2022), and a mix of both weights (Wortsman et al. 2022)."""
 
     name = "lpft"
-    settings: Settings = Settings()
+    settings: Settings = Settings(epochs=10, least_steps=40)
     texts = Settings(rate=1e-4, epochs=5, least_steps=60)
     mixes = True
 

@@ -32,7 +32,14 @@ BASELINES = Registry(
 
 
 def pipeline_of(source: Source) -> Pipeline:
-    """The preprocessing of a source, as its card and assets say."""
+    """The preprocessing of a source, as its card and assets say; of a user's own module, its function."""
+    if source.card.architecture.get("family") == "module":
+        from headstart.backbones.module import known
+        from headstart.modalities.own import OwnPipeline
+
+        name = source.card.architecture.get("name")
+        if own := known(name).preprocess:
+            return OwnPipeline(str(name), source.card.modality, own)
     return PIPELINES[source.card.modality](source.card.input, source.assets())  # type: ignore[no-any-return]
 
 

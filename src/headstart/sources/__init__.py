@@ -20,6 +20,7 @@ PROVIDERS = Registry(
         "timm": "headstart.sources.timm:TimmSources",
         "scratch": "headstart.sources.scratch:ScratchSources",
         "bundle": "headstart.sources.bundle:BundleSources",
+        "module": "headstart.sources.module:ModuleSources",
         "hf": "headstart.sources.hf:HubSources",
     },
 )

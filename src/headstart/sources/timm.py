@@ -171,8 +171,9 @@ class _Model:
         import torch
 
         given = {name: torch.from_numpy(array) for name, array in found.items()}
+        overlay = {"state_dict": given, "custom_load": False, "num_classes": self.facts["num_classes"]}
         try:
-            model = self._made(pretrained=True, pretrained_cfg_overlay={"state_dict": given, "custom_load": False})
+            model = self._made(pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:  # noqa: BLE001  its checks raise in many ways
             first = str(error).strip().partition("\n")[0]
             raise BundleRefused(f"{path} does not hold the weights of {self.architecture['name']}: {first}") from None
