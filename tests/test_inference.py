@@ -85,7 +85,7 @@ def test_predictions_are_records(model: Model, tmp_path: Path) -> None:
     told = Told()
     first, second, lost = predictions(model, [str(table)], listener=told)
     assert (first["input"], second["input"]) == ("row 1", "row 3")
-    assert set(first) == set(second) == {"input", "label", "probabilities"}
+    assert set(first) == set(second) == {"input", "label", "probabilities", "set"}
     assert list(first["probabilities"]) == ["cooking", "football"]
     assert all(type(value) is float for value in first["probabilities"].values())
     assert lost == {"input": "row 2", "error": "empty text"}
@@ -113,9 +113,13 @@ class Fake:
 
     task: Task
     labels_of: Callable[[Any], Any]
+    interval: float | None = None
 
     def logits(self, inputs: list[str], _: object) -> Any:
         return np.array([[float(len(text)), -1.0] for text in inputs], np.float32)
+
+    def sets_of(self, logits: Any) -> None:
+        return None
 
 
 def test_values_and_sets_of_labels_are_records_too(model: Model) -> None:
@@ -145,6 +149,21 @@ def test_a_model_is_measured_on_the_test_rows_that_the_data_name(model: Model, t
     assert any("'text' as the text and 'label' as the label" in sentence for sentence in told.said)
     assert told.said[-1] == "Measuring on the rows that the data name test."
     assert model.evaluate((X, Y))["test"]["n"] == len(X)
+
+
+def test_a_label_comes_with_its_set_and_a_value_with_its_interval(model: Model, tmp_path: Path) -> None:
+    rows = predictions(model, ["salt and butter", "a foul by the keeper", "the weather"])
+    least = model._bundle.config["conformal"]["threshold"]
+    for row in rows:
+        inside = {label for label, chance in row["probabilities"].items() if chance >= least}
+        assert set(row["set"]) == inside | {row["label"]}
+        assert row["set"][0] == row["label"]
+    texts = [f"{word} {i}" for i in range(20) for word in ("four", "seven")]
+    fit = headstart.fit((texts, [4.0, 7.0] * 20), out=tmp_path / "run", source="wordllama", problem="regression")
+    (row,) = predictions(fit.model, ["four 3"])
+    low, high = row["interval"]
+    assert low < row["value"] < high
+    assert high - low == pytest.approx(2 * fit.receipt.conformal.threshold)
 
 
 @pytest.mark.parametrize(

@@ -228,7 +228,7 @@ def show_fit(result: Fit, name: str = "") -> None:
 def worth(receipt: Receipt) -> list[str]:
     """What labels are worth, and when not to answer, as sentences."""
     found = receipt.learning
-    said = [part.sentence for part in (found.saved, found.more) if part is not None] if found else []
+    said = [part.sentence for part in (found.saved, *found.further, found.more) if part is not None] if found else []
     sets = receipt.conformal
     if sets is not None and sets.coverage is not None:
         what = "sets of labels" if sets.threshold <= 1 and receipt.calibration else "intervals"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import calibration, data, evaluate, runtime
+from headstart import calibration, conformal, data, evaluate, runtime
 from headstart.errors import BundleRefused, DataError
 from headstart.exporters import bundle as bundles
 from headstart.features import Embedder, run_backbone
@@ -129,6 +129,26 @@ class Model:
             return [tuple(label for label, on in zip(self.task.labels, row, strict=True) if on) for row in logits > 0]
         return [self.task.labels[i] for i in logits.argmax(1)]
 
+    def sets_of(self, logits: FloatArray) -> list[tuple[str, ...]] | None:
+        """Labels of each row that together hold the true one in 90% of the cases, the likeliest first.
+
+        None where the bundle has no threshold for them: `headstart.conformal` says when. For regression see
+        `interval`.
+        """
+        sets = self._bundle.config.get("conformal")
+        if sets is None or self.task.problem != "classification":
+            return None
+        chances = calibration.probabilities(logits, self.task.problem)
+        inside = conformal.members(chances, float(sets["threshold"]))
+        order = np.argsort(-chances, axis=1, kind="stable")
+        return [tuple(self.task.labels[i] for i in ranked if row[i]) for ranked, row in zip(order, inside, strict=True)]
+
+    @property
+    def interval(self) -> float | None:
+        """Half the width of the interval around a regression's value that holds the true one in 90% of the cases."""
+        sets = self._bundle.config.get("conformal")
+        return float(sets["threshold"]) if sets and self.task.problem == "regression" else None
+
     def evaluate(self, source: Any, listener: Listener | None = None, **roles: Any) -> dict[str, Any]:
         """Metrics on labelled data, with ``n``; rows of a ``test`` split where the data name one.
 
@@ -177,7 +197,8 @@ def predictions(
 ) -> list[dict[str, Any]]:
     """One plain record an input: ``input`` and ``label`` with ``probabilities``, or ``value``, or ``error``.
 
-    Records with an ``error`` come last.
+    With a label comes its ``set``, with a value its ``interval``, where the bundle knows how to make them:
+    they hold the truth in 90% of the cases. Records with an ``error`` come last.
 
     Args:
         model: A loaded bundle.
@@ -192,15 +213,26 @@ def predictions(
     usable, names, excluded = data.read_inputs(inputs, model.task.modality, column, tell.say)
     lost: list[dict[str, Any]] = [{"input": one.id, "error": one.reason} for one in excluded]
     logits = model.logits(usable, tell.progress)
-    if model.task.problem == "regression":
-        return [{"input": name, "value": float(row[0])} for name, row in zip(names, logits, strict=True)] + lost
-    chances = calibration.probabilities(logits, model.task.problem)
-    labels = model.labels_of(logits)
-    found = [
-        {"input": name, "label": label, "probabilities": dict(zip(model.task.labels, map(float, row), strict=True))}
-        for name, label, row in zip(names, labels, chances, strict=True)
+    found = _values(model, logits) if model.task.problem == "regression" else _labels(model, logits)
+    return [{"input": name, **record} for name, record in zip(names, found, strict=True)] + lost
+
+
+def _values(model: Model, logits: FloatArray) -> list[dict[str, Any]]:
+    half = model.interval
+    values = [float(row[0]) for row in logits]
+    return [
+        {"value": value} if half is None else {"value": value, "interval": [value - half, value + half]}
+        for value in values
     ]
-    return found + lost
+
+
+def _labels(model: Model, logits: FloatArray) -> list[dict[str, Any]]:
+    chances, sets = calibration.probabilities(logits, model.task.problem), model.sets_of(logits)
+    found = [
+        {"label": label, "probabilities": dict(zip(model.task.labels, map(float, row), strict=True))}
+        for label, row in zip(model.labels_of(logits), chances, strict=True)
+    ]
+    return found if sets is None else [{**record, "set": list(one)} for record, one in zip(found, sets, strict=True)]
 
 
 def _head(bundle: bundles.Bundle, weights: dict[str, NDArray[Any]]) -> LinearHead:

@@ -17,7 +17,7 @@ from headstart.exporters.card import model_card
 from headstart.features import Embedder
 from headstart.initialization import finish
 from headstart.store import plain
-from headstart.types import Arm, Examples, Exclusion, Ledger, Receipt, SourceCard, Task
+from headstart.types import Arm, Conformal, Examples, Exclusion, Ledger, Receipt, SourceCard, Task
 
 if TYPE_CHECKING:
     from headstart.backbones.source import Source
@@ -74,7 +74,7 @@ def ship(
     golden = {**samples, "logits": arm.head.logits(golden_embeddings(source, samples, embedder)[arm.layer])}
     bundles.write(
         folder,
-        config=_config(task, card, arm, precision),
+        config=_config(task, card, arm, precision, receipt.conformal),
         tensors={**tensors, "head.weight": arm.head.weight, "head.bias": arm.head.bias},
         golden=golden,
         card=model_card({**_facts(task, card, arm, receipt, excluded, data), "ledger": account.summary}),
@@ -124,7 +124,7 @@ def _bytes(example: Any) -> bytes:
     return example.encode() if isinstance(example, str) else bytes(example.tobytes())
 
 
-def _config(task: Task, card: SourceCard, arm: Arm, precision: str) -> dict[str, Any]:
+def _config(task: Task, card: SourceCard, arm: Arm, precision: str, sets: Conformal | None) -> dict[str, Any]:
     facts = ("name", "title", "provider", "licence", "trained_on", "weights_sha256", "parameters", "revision")
     return {
         "problem": task.problem,
@@ -140,6 +140,7 @@ def _config(task: Task, card: SourceCard, arm: Arm, precision: str) -> dict[str,
         "method": arm.method,
         "head": {"kind": arm.head.kind, "penalty": arm.head.penalty},
         "source": {name: getattr(card, name) for name in facts},
+        **({"conformal": {"level": sets.level, "threshold": sets.threshold}} if sets else {}),
     }
 
 

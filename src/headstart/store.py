@@ -36,6 +36,7 @@ __all__ = [
     "fingerprint",
     "plain",
     "read_step",
+    "recall",
     "remember",
     "room",
     "sha256_array",
@@ -273,6 +274,13 @@ def remember(name: str, function: Callable[..., Result], *inputs: Any, given: tu
     result = function(*inputs, *given)
     _store(path, key, result, time.perf_counter() - begin)
     return result
+
+
+def recall(name: str, function: Callable[..., Result], *inputs: Any) -> Result | None:
+    """What `remember` keeps of ``function(*inputs)``; None where it was never asked."""
+    key = _key(name, function, inputs)
+    found = _stored(cache_folder() / "results" / f"{name}-{key[:32]}.json", key)
+    return found[0] if found else None
 
 
 def read_step(folder: Path, name: str) -> Any | None:

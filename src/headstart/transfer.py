@@ -25,7 +25,7 @@ from headstart.exhibition import exhibit
 from headstart.features import Embedder
 from headstart.modalities import pipeline_of, suited
 from headstart.outcome import Fit, Listener, Silent
-from headstart.store import Run, cache_folder, remember
+from headstart.store import Run, cache_folder, recall, remember
 from headstart.types import Audit, Dataset, Ranking
 
 __all__ = ["audit", "fit", "name_of", "rank", "read_examples"]
@@ -86,7 +86,9 @@ def fit(
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))
 
         # 7. Prove: all arms and what they have to beat on the test rows, once.
-        opened = evidence.Given(partial(adapt.test_logits, table, source, embedder), embedder, remember)
+        predict, place = partial(adapt.test_logits, table, source, embedder), run.folder / "training"
+        cost = next(row.seconds for row in ranked.rows if row.source == source.name)
+        opened = evidence.Given(predict, embedder, remember, recall, tell.say, tell.progress, place, cost)
         told = (task, table, split, how, _ranked(found, ranked), ranked.order, arms, arm.name, config.seed)
         receipt = run.step("prove", evidence.prove, *told, given=(opened,))
 

@@ -411,7 +411,10 @@ class Learning:
     curves: tuple[Curve, ...]
     """The transfer's first."""
     saved: LabelsSaved | None
+    """Over the scratch twin where it was measured, else over the classical baseline."""
     more: MoreLabels | None
+    further: tuple[LabelsSaved, ...] = ()
+    """Over the other curves."""
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ def test_curves_rise_and_name_what_is_saved():
     assert found.saved.low <= found.saved.times <= found.saved.high
     assert found.saved.at_least
     assert "needs at least 8.0 times the labels" in found.saved.sentence
+    assert [one.over for one in found.further] == ["classical baseline"]
     assert found.more.rows == 100
     assert 0 <= found.more.low <= found.more.gain <= found.more.high < 0.3
 

@@ -73,11 +73,11 @@ def single_point(
 
 
 def learning(task: Task, transfer: Sampled, others: Sequence[Sampled]) -> Learning:
-    """The curves, the labels saved over the first of the others, and what more labels would buy."""
+    """The curves, the labels saved over each of the others, and what more labels would buy."""
     sign = _sign(task)
     shown = tuple(Curve(one.arm, one.rows, sign * one.values) for one in (transfer, *others))
-    saved = _saved(task, transfer, others[0]) if others else None
-    return Learning(task.metric, shown, saved, _more(task, transfer))
+    saved = tuple(_saved(task, transfer, other) for other in others)
+    return Learning(task.metric, shown, saved[0] if saved else None, _more(task, transfer), saved[1:])
 
 
 def _sign(task: Task) -> float:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,17 +13,28 @@ from headstart.adapt import told
 from headstart.backbones.source import Source
 from headstart.errors import unknown_name
 from headstart.features import Embedder
-from headstart.prove import protocol, relearning, verdict
+from headstart.prove import protocol, relearning, twin, verdict
 from headstart.prove.measure import Measure, adjusted, baseline, calibrated, conformed
 from headstart.prove.protocol import Plan
 from headstart.store import Remember, afresh
-from headstart.types import Arm, Examples, FloatArray, Gain, IndexArray, Learning, Receipt, Split, Task
+from headstart.types import Arm, ArmResult, Examples, FloatArray, Gain, IndexArray, Learning, Receipt, Split, Task
 
 __all__ = ["Given", "prove"]
 
 NO_TWIN = "The same model trained from scratch was not measured, so what the pretrained weights add is not known."
+LONGER = (1, 2, 4, 8, 16)
+"""Multiples of its time that a remembered scratch twin may have been trained for: longer is fair too."""
 UNPROVED = "Nothing was proved (proof: off): whether transfer helped is not known."
 UNTESTED = "No evidence that transfer helped: there are no test rows to show it."
+
+
+Decided = tuple[Task, Examples, Split, int]
+"""What every measurement depends on, the seed last."""
+
+
+def unknown(name: str, function: Callable[..., Any], /, *inputs: Any) -> Any:  # noqa: ARG001
+    """Knows nothing."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -32,6 +45,14 @@ class Given:
     """Calibrated logits ``(len(rows), outputs)`` of an arm on rows of the table."""
     embedder: Embedder
     remember: Remember = afresh
+    recall: Callable[..., Any] = unknown
+    """The remembered result of a function for these inputs, or None."""
+    say: Callable[[str], None] = lambda _: None
+    progress: Callable[[str, int, int], None] = lambda *_: None
+    folder: Path | None = None
+    """Where the state of an unfinished training is kept."""
+    spent: float = 0.0
+    """Seconds that finding the source took; they count as the transfer's."""
 
 
 def prove(
@@ -76,41 +97,81 @@ def prove(
     best = results[names.index(chosen)]
     classical, simpler = given.remember("baseline", baseline, *decided, task.modality)
     majority, _ = baseline(*decided, "majority")
+    scratch, known = _twin(decided, how, sources, arms, shipped, given)
     gains: tuple[Gain, ...] = ()
+    said = UNTESTED
     if len(split.test):
-        gains = (measure.gain(best, classical), measure.gain(best, majority))
-    if gains and how.folds:
-        times = (how.folds, how.repeats)
-        again = (*decided, times, tuple(sources), order)
-        crossed = given.remember("folds", relearning.folds, *again, given=(given.embedder,))
-        gains = (*gains, crossed) if shipped.tensors else (crossed, *gains[1:])
-    gains = adjusted(gains)
+        simple, further = _over_classical(
+            (*decided, (how.folds, how.repeats), tuple(sources), order), shipped, measure.gain(best, classical), given
+        )
+        first = (measure.gain(best, scratch),) if scratch else ()
+        gains = adjusted((*first, simple, measure.gain(best, majority), *further))
+        said = verdict.sentence(gains[len(first)], simpler, gains[0] if first else None)
     return Receipt(
         verdict=verdict.call(gains[0] if gains else None),
-        sentence=verdict.sentence(gains[0], simpler) if gains else UNTESTED,
+        sentence=said,
         chosen=chosen,
         metric=task.metric,
         gains=gains,
-        arms=(*results, classical, majority),
+        arms=(*results, *([scratch] if scratch else []), classical, majority),
         counts=_counts(split),
         detectable_gain=protocol.detectable(task, split, how),
-        scratch_twin="not measured",
-        notes=(NO_TWIN, *told(arms, chosen, len(split.train)), *measure.notes()),
+        scratch_twin=known,
+        notes=(*(() if scratch else (NO_TWIN,)), *told(arms, chosen, len(split.train)), *measure.notes()),
         targets=measure.targets,
         proof=how.proof,
         protocol=" ".join(protocol.announce(task, split, how)),
-        not_measured=(verdict.SCRATCH,),
-        learning=_learning(decided, sources, arms, shipped, given) if gains else None,
+        not_measured=() if scratch else (verdict.SCRATCH,),
+        learning=_learning(decided, sources, arms, shipped, scratch, given) if gains else None,
         calibration=calibrated(task, shipped, best.predictions.logits, measure.targets),
         conformal=conformed(task, examples, shipped, best.predictions.logits, measure.targets),
     )
 
 
+def _twin(
+    decided: Decided, how: Plan, sources: Sequence[Source], arms: Sequence[Arm], shipped: Arm, given: Given
+) -> tuple[ArmResult | None, str]:
+    """The scratch twin of the shipped arm, and what is known of it."""
+    source = next((one for one in sources if one.name == shipped.source), None)
+    if how.proof != "full" or source is None or not len(decided[2].test):
+        return None, "not measured"
+    seconds = twin.seconds_for(arms, given.spent)
+    for longer in LONGER:
+        if found := given.recall("twin", twin.train, *decided, source, longer * seconds):
+            return found  # type: ignore[no-any-return]
+    given.say(f"Training {source.name} from scratch for up to {seconds:,.0f} s, to see what its weights are worth.")
+    tools = (given.embedder, given.folder, given.progress)
+    result: tuple[ArmResult | None, str] = given.remember("twin", twin.train, *decided, source, seconds, given=tools)
+    return result
+
+
+def _over_classical(
+    again: tuple[Any, ...], shipped: Arm, held_out: Gain, given: Given
+) -> tuple[Gain, tuple[Gain, ...]]:
+    """The gain over the classical baseline that counts, and a further one.
+
+    Where rows are few, that is the cross-validation's, unless the arm was tuned: what is dear to train is
+    measured once, and the frozen arms' gain stands beside it.
+
+    Args:
+        again: What `headstart.prove.relearning.folds` takes.
+        shipped: The arm that ships.
+        held_out: The gain on the held-out rows.
+        given: Embeds and remembers.
+    """
+    folds, _ = again[4]
+    if not folds:
+        return held_out, ()
+    crossed = given.remember("folds", relearning.folds, *again, given=(given.embedder,))
+    return (held_out, (crossed,)) if shipped.tensors else (crossed, ())
+
+
 def _learning(
-    decided: tuple[Task, Examples, Split, int],
+    decided: Decided,
     sources: Sequence[Source],
     arms: Sequence[Arm],
     shipped: Arm,
+    scratch: ArmResult | None,
     given: Given,
 ) -> Learning | None:
     """Learning curves of the shipped arm where it is frozen, else of another that is; None where all were tuned."""
@@ -119,7 +180,8 @@ def _learning(
     if not still:
         return None
     what, source = relearning.Frozen(still[0].name, still[0].layer, still[0].head.kind), by_name[still[0].source]
-    found: Learning = given.remember("curves", relearning.curves, *decided, source, what, None, given=(given.embedder,))
+    end = (scratch.name, scratch.predictions) if scratch else None
+    found: Learning = given.remember("curves", relearning.curves, *decided, source, what, end, given=(given.embedder,))
     return found
 
 

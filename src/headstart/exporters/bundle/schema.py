@@ -200,7 +200,7 @@ FACTS: Mapping[str, Rule] = {
     "revision": _text,
 }
 """What may be said of the source beside its name and licence."""
-OPTIONAL = ("method", "head", "precision")
+OPTIONAL = ("method", "head", "precision", "conformal")
 RULES: Mapping[str, Rule] = {
     "headstart": _fields({"schema": _whole(SCHEMA, SCHEMA), "version": _word}, {}),
     "problem": _one_of("classification", "multilabel", "regression"),
@@ -217,6 +217,7 @@ RULES: Mapping[str, Rule] = {
     "method": _word,
     "head": _fields({"kind": _word}, {"penalty": _within(0, 1e30)}),
     "precision": _one_of("float32", "bfloat16"),
+    "conformal": _fields({"level": _within(0.01, 0.999), "threshold": _within(0, 1e30)}, {}),
 }
 """Keys of ``config.json`` -> what is accepted; all but `OPTIONAL` must be there."""
 

@@ -1,0 +1,182 @@
+"""How often the proof is right where the truth is known: simulations of both protocols, no model and no data.
+
+Run from the repository: ``python benchmarks/evidence.py [--trials 2000]``. The code under test is the
+product's own: `headstart.stats`, the folds of `headstart.prove.resampling`, the verdict. Counted are, for N
+rows: verdicts of "helped" where nothing is gained, intervals that cover the true gain, and calls of a planted
+negative transfer. Every share comes with its own interval (Wilson, 95%). Results are written to
+``benchmarks/results/evidence.json``; a fast version of the same is in ``tests/prove/test_evidence.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from headstart import evaluate, stats
+from headstart.prove import protocol, resampling, verdict
+from headstart.runtime import versions
+from headstart.store import write_json
+from headstart.types import Examples, FloatArray, Gain, IndexArray, Task
+
+RESULTS = Path(__file__).parent / "results" / "evidence.json"
+CLASSES = np.array([0.5, 0.25, 0.15, 0.1])
+"""Shares of the classes: unequal, so that balanced accuracy rests on few rows."""
+RESAMPLES = 1000
+
+
+@dataclass
+class Count:
+    """Outcomes of trials with a known truth."""
+
+    trials: int = 0
+    covered: int = 0
+    helped: int = 0
+    negative: int = 0
+    width: float = 0.0
+
+    def add(self, low: float, high: float, truth: float) -> None:
+        """One more interval."""
+        word = verdict.call(Gain("other", "accuracy", (low + high) / 2, low, high, 0.95, ""))
+        self.trials += 1
+        self.covered += low <= truth <= high
+        self.helped += word == "helped"
+        self.negative += word == "negative transfer"
+        self.width += high - low
+
+    def summary(self) -> dict[str, Any]:
+        """Shares with their intervals."""
+
+        def share(count: int) -> list[float]:
+            return [round(x, 4) for x in (count / self.trials, *stats.wilson(count, self.trials))]
+
+        return {
+            "trials": self.trials,
+            "coverage": share(self.covered),
+            "helped": share(self.helped),
+            "negative": share(self.negative),
+            "mean_width": round(self.width / self.trials, 4),
+        }
+
+
+def held_out(rows: int, gain: float, discordant: float, metric: str, trials: int, seed: int = 0) -> Count:
+    """Paired answers of two arms on ``rows`` test rows: independent rows of which these shares differ."""
+    generator, count = np.random.default_rng(seed), Count()
+    only_first, only_second = (discordant + gain) / 2, (discordant - gain) / 2
+    for trial in range(trials):
+        targets, draw = generator.choice(len(CLASSES), rows, p=CLASSES), generator.random(rows)
+        first, second = draw >= only_second, (draw < only_second) | (draw >= discordant)
+        both_wrong = draw > 0.9
+        wrong = (targets + generator.integers(1, len(CLASSES), rows)) % len(CLASSES)
+        ours, theirs = (np.eye(4)[np.where(right & ~both_wrong, targets, wrong)] for right in (first, second))
+        statistic, differing = evaluate.difference(metric, ours, theirs, targets, "classification")
+        found = stats.paired_bootstrap(statistic, rows, differing=differing, seed=trial, resamples=RESAMPLES)
+        count.add(found.low, found.high, only_first - only_second)
+    return count
+
+
+def views(rows: int, skills: tuple[float, ...], generator: np.random.Generator) -> tuple[Examples, list[FloatArray]]:
+    """Rows of three classes, and one embedding ``(rows, 20)`` of this skill a source; equal skills are exchangeable."""
+    targets = generator.integers(0, 3, rows)
+    means = generator.normal(size=(3, 20)) / np.sqrt(20) * 2
+    seen = [generator.normal(size=(rows, 20)) + skill * means[targets] for skill in skills]
+    names = tuple(map(str, range(rows)))
+    digests = tuple(f"{number:032x}" for number in generator.permutation(rows))
+    return Examples("text", names, names, digests, targets), seen
+
+
+def ridge(targets: np.ndarray, embeddings: FloatArray, train: IndexArray, test: IndexArray) -> FloatArray:
+    """Logits of a ridge on +-1 targets."""
+    known, asked = embeddings[train], embeddings[test]
+    center, wanted = known.mean(axis=0), np.eye(3)[targets[train]] * 2 - 1
+    centred = known - center
+    weights = np.linalg.solve(centred.T @ centred + 10 * np.eye(known.shape[1]), centred.T @ (wanted - wanted.mean(0)))
+    return np.asarray((asked - center) @ weights + wanted.mean(axis=0))
+
+
+def crossed(rows: int, skills: tuple[float, ...], trials: int, seed: int = 0) -> tuple[Count, float]:
+    """The protocol of small data: the best of all sources but the last is picked inside, and compared with the last.
+
+    Returns:
+        The outcomes, and the true gain: the mean over all trials, which is unbiased for training parts of this size.
+    """
+    generator, task = np.random.default_rng(seed), Task("classification", "text", ("a", "b", "c"), "accuracy")
+    repeats = protocol.OFTEN if rows <= protocol.SMALL else protocol.SELDOM
+    found = []
+    for trial in range(trials):
+        examples, seen = views(rows, skills, generator)
+        draws = resampling.crossed(examples, np.arange(rows), protocol.FOLDS, repeats, trial)
+        ours = resampling.scores(_picking(examples.targets, seen[:-1]), task, examples, draws)
+        theirs = resampling.scores(_picking(examples.targets, seen[-1:]), task, examples, draws)
+        n_test = round(rows / protocol.FOLDS)
+        found.append(stats.corrected_t(ours - theirs, rows - n_test, n_test))
+    truth, count = float(np.mean([one.value for one in found])), Count()
+    for one in found:
+        count.add(one.low, one.high, truth)
+    return count, truth
+
+
+def _picking(targets: np.ndarray, seen: list[FloatArray]) -> Callable[[resampling.Part], FloatArray]:
+    """The source that a ridge does best on in the training rows' first fold, learned from all of them."""
+
+    def learn(part: resampling.Part) -> FloatArray:
+        inside, held = part.train[part.folds != 0], part.train[part.folds == 0]
+        hits = [np.mean(ridge(targets, one, inside, held).argmax(1) == targets[held]) for one in seen]
+        return ridge(targets, seen[int(np.argmax(hits))] if len(seen) > 1 else seen[0], part.train, part.test)
+
+    return learn
+
+
+SIZES = (60, 120, 300, 1000)
+
+
+def main() -> None:
+    """Runs every simulation and prints a row each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=2000, help="of a small held-out test; fewer of dear ones")
+    options = parser.parse_args()
+    begin, table = time.perf_counter(), {}
+
+    def keep(name: str, count: Count, **facts: Any) -> None:
+        table[name] = {**facts, **count.summary()}
+        print(f"{name:62} {table[name]}", flush=True)
+
+    for rows in SIZES:
+        trials = options.trials * min(SIZES[1], rows) // rows if rows > SIZES[1] else options.trials
+        for metric in ("accuracy", "balanced_accuracy"):
+            for gain, discordant in ((0.0, 0.1), (0.0, 0.25), (0.1, 0.25), (0.1, 0.12)):
+                count = held_out(rows, gain, discordant, metric, trials)
+                name = f"held out, {rows} rows, {metric}, true gain {gain}, {discordant} discordant"
+                keep(name, count, true_gain=gain)
+    for rows in (60, 120, 194, 300, 780):
+        printed = stats.detectable_gain(rows) or 1.0
+        for planted in sorted({round(printed, 3), 0.1}):
+            count = held_out(rows, -planted, max(0.25, planted), "accuracy", options.trials // 2)
+            name = f"held out, {rows} rows, planted negative transfer {planted}"
+            keep(name, count, true_gain=-planted, printed_detectable_gain=printed)
+    for rows in SIZES:
+        trials = options.trials // {60: 2, 120: 2, 300: 5, 1000: 15}[rows]
+        detectable = stats.detectable_gain_repeated(rows, 5, protocol.OFTEN if rows <= 300 else protocol.SELDOM)
+        for name, skills in {
+            "one source, no true gain": (0.8, 0.8),
+            "best of four sources, no true gain": (0.8,) * 5,
+            "negative transfer": ({60: 0.35, 120: 0.5, 300: 0.6, 1000: 0.65}[rows], 0.8),
+        }.items():
+            count, truth = crossed(rows, skills, trials)
+            keep(
+                f"cross-validation, {rows} rows, {name}",
+                count,
+                true_gain=round(truth, 4),
+                printed_detectable_gain=detectable,
+            )
+    seconds = round(time.perf_counter() - begin)
+    write_json(RESULTS, {"versions": versions(), "seconds": seconds, "classes": CLASSES.tolist(), "found": table})
+
+
+if __name__ == "__main__":
+    main()
