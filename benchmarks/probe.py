@@ -1,4 +1,4 @@
-"""`headstart fit --method probe --proof quick` on small real data sets: test accuracy, and seconds from a cold and a warm cache.
+"""`headstart fit --method probe --proof quick` on small real data: test accuracy, and seconds, cold and refitted.
 
 Run from the repository: ``python benchmarks/probe.py [--data ../shared/data] [SET ...]``. Each set is fitted
 three times as a whole process: with an empty cache, again with that cache in a new run folder (a refit), and
