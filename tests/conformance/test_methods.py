@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from headstart import adapt
+from headstart.backbones.base import TargetModel
 from headstart.backbones.source import Source
 from headstart.errors import UsageError
 from headstart.features import Embedder
@@ -196,3 +197,14 @@ def test_what_a_method_cannot_adapt_is_refused_with_the_reason(name: str) -> Non
 def test_a_head_that_will_not_ship_does_not_end_a_training(name: str, context: Context) -> None:
     arm = method_of(name, epochs=6.0, looks=6, patience=1).run(context.held_out())
     assert arm.details["share"] == 1.0
+
+
+@torch.no_grad()
+def test_a_scratch_twins_statistics_are_those_of_its_training() -> None:
+    """After forty steps it says in evaluation what it said in training, whatever momentum its source was built with."""
+    context = photo_context()
+    model = METHODS["scratch"]().prepare(TargetModel(context.source.backbone(), "last", 3), context)
+    batch = torch.randn(16, 3, 32, 32)
+    told = [model.train()(batch) for _ in range(40)][-1]
+    both = torch.stack([told.flatten(), model.eval()(batch).flatten()])
+    assert torch.corrcoef(both)[0, 1] > 0.95
