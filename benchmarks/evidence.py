@@ -145,6 +145,8 @@ def main() -> None:
     def keep(name: str, count: Count, **facts: Any) -> None:
         table[name] = {**facts, **count.summary()}
         print(f"{name:62} {table[name]}", flush=True)
+        seconds = round(time.perf_counter() - begin)
+        write_json(RESULTS, {"versions": versions(), "seconds": seconds, "classes": CLASSES.tolist(), "found": table})
 
     for rows in SIZES:
         trials = options.trials * min(SIZES[1], rows) // rows if rows > SIZES[1] else options.trials
@@ -174,8 +176,6 @@ def main() -> None:
                 true_gain=round(truth, 4),
                 printed_detectable_gain=detectable,
             )
-    seconds = round(time.perf_counter() - begin)
-    write_json(RESULTS, {"versions": versions(), "seconds": seconds, "classes": CLASSES.tolist(), "found": table})
 
 
 if __name__ == "__main__":

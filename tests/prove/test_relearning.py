@@ -156,3 +156,23 @@ def test_lower_is_better_metrics_are_drawn_as_they_are_and_saved_the_right_way_r
     assert transfer[-1] < transfer[0]
     assert found.saved.times > 1
     assert found.more.gain >= 0
+
+
+def test_an_upper_bound_is_open_towards_none_and_closed_above():
+    """The scratch twin is right everywhere: the transfer saves nothing, and how little is not known."""
+    examples, split = made(260), parts(260, 100)
+    perfect = Predictions(tuple(examples.ids[160:]), np.eye(3)[examples.targets[160:]])
+    found = relearning.curves(
+        TASK,
+        examples,
+        split,
+        0,
+        FakeSource("one"),
+        relearning.Frozen("probe of one", "last", "ridge"),
+        ("scratch twin", perfect),
+        Embedder(examples, {"one": 0.5}),
+    )
+    assert found.saved.sentence.startswith("No labels are saved")
+    assert found.saved.low == 0.0
+    assert 1.0 <= found.saved.high <= 8.1
+    assert 0 < found.saved.times <= found.saved.high

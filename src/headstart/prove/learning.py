@@ -100,12 +100,8 @@ def _saved(task: Task, transfer: Sampled, other: Sampled) -> LabelsSaved:
     (own, own_drawn), (theirs, theirs_drawn) = transfer.rising, other.rising
     ratio, bound = curves.times_the_labels(transfer.rows, own, other.rows, theirs)
     drawn, bounds = curves.times_the_labels(transfer.rows, own_drawn, other.rows, theirs_drawn)
-    open_ended = np.where(bounds > 0, np.inf, np.where(bounds < 0, 0.0, drawn))
-    tails = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    low = float(np.quantile(drawn, tails[0], method="lower"))
-    high = float(np.quantile(open_ended, tails[1], method="higher"))
-    if np.quantile(open_ended, tails[0], method="lower") == 0:
-        low = 0.0
+    low = float(np.quantile(np.where(bounds < 0, 0.0, drawn), (1 - LEVEL) / 2, method="lower"))
+    high = float(np.quantile(np.where(bounds > 0, np.inf, drawn), (1 + LEVEL) / 2, method="higher"))
     times, least = float(ratio[0]), bool(bound[0] > 0)
     level = _sign(task) * float(min(own[-1, 0], theirs[-1, 0]))
     sentence = _saved_sentence(task, transfer, other, (times, low, high), int(bound[0]), level)
