@@ -147,7 +147,7 @@ def test_a_spent_budget_tries_the_smallest_source_only() -> None:
     given = Given(good=noisy(Y, 0.3, 0), bad=noisy(Y, 3, 2))
     found = rank(given, [source("bad"), source("good", 2)], budget=1e-6)
     assert found.chosen == "bad"
-    assert "a tenth of the budget" in str(found.rows[-1].error)
+    assert "a quarter of the budget" in str(found.rows[-1].error)
     assert given.asked == [("bad", 200)]
 
 

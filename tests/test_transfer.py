@@ -164,7 +164,7 @@ def test_a_pair_of_lists_is_data_too(tmp_path):
 
 def test_a_small_budget_ends_the_ranking_early_and_says_so(topics_csv, tmp_path):
     ranking = headstart.rank(topics_csv, budget=1e-6)
-    assert ranking.rows[-1].error == "not tried: a tenth of the budget of 0 s was used by smaller sources"
+    assert ranking.rows[-1].error == "not tried: a quarter of the budget of 0 s was used by smaller sources"
     assert ranking.chosen == "wordllama"
 
 

@@ -192,13 +192,13 @@ DEMOS: Mapping[str, Demo] = {
         "Does this solar cell work? 150 labelled images a class, far from anything the sources have seen",
         prepare_cells,
         "elpv-dataset, CC BY-NC-SA 4.0: not for commercial use",
-        {"metric": "accuracy", "budget": "45s"},
+        {"metric": "accuracy", "budget": "90s"},
     ),
     "topics": Demo(
         "Which topic does this question belong to? 8 labelled examples a topic",
         prepare_topics,
         "chatterbot-corpus, BSD 3-Clause",
-        {"metric": "balanced_accuracy", "budget": "45s"},
+        {"metric": "balanced_accuracy", "budget": "90s"},
     ),
 }
 

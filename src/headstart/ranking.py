@@ -32,7 +32,7 @@ ROWS = 1000
 """Most train rows of the last one: enough to tell sources apart, few enough to embed by those still racing."""
 BEHIND = 2.0
 """Standard errors of the paired difference to the best, beyond which a source leaves the race."""
-BUDGET_SHARE = 0.1
+BUDGET_SHARE = 0.25
 """Share of the budget after which neither a further source nor a further subsample is begun."""
 SHORT = 3
 """Sources of the shortlist besides those tied with the best."""
@@ -93,7 +93,7 @@ def rank(
         split: Train rows and their folds.
         sources: The candidates; opened when their turn comes, small ones first.
         seed: Decides the subsamples.
-        budget: Seconds for ranking and adapting; once a tenth of it is used, neither a further source nor a
+        budget: Seconds for ranking and adapting; once a quarter of it is used, neither a further source nor a
             further subsample is begun. None: no bound.
         order: What orders the table: ``fused``, ``prior``, or a score of `headstart.scores.SCORES`.
         embedder: Keeps the embeddings, so that the winner's are not computed again.
@@ -117,7 +117,7 @@ def rank(
         sample = _sample(task, examples, split, np.sort(positions[:size]))
         for runner in racing:
             if time.perf_counter() > deadline and not stage and any(other.running for other in runners):
-                reason = f"not tried: a tenth of the budget of {budget:.0f} s was used by smaller sources"
+                reason = f"not tried: a quarter of the budget of {budget:.0f} s was used by smaller sources"
                 runner.row = replace(runner.row, error=reason)
             else:
                 _measure(runner, sample, embedder, stage, remember)

@@ -21,7 +21,9 @@ def test_texts_are_predicted(text_run: Path, run: Any) -> None:
     assert [row["input"] for row in rows] == list(given)
     assert [row["label"] for row in rows] == ["cooking", "football"]
     for row in rows:
-        assert set(row) == {"input", "label", "probabilities"}
+        assert set(row) == {"input", "label", "probabilities", "set"}
+        assert row["label"] in row["set"]
+        assert set(row["set"]) <= set(row["probabilities"])
         assert sum(row["probabilities"].values()) == pytest.approx(1)
         assert max(row["probabilities"], key=row["probabilities"].get) == row["label"]
     lines = run("predict", text_run / "bundle", *given).out.splitlines()

@@ -64,8 +64,9 @@ def test_numbers_are_learned_as_numbers(tmp_path: Path, run: Any, write_csv: Any
     assert ran.code == 0
     assert {"mae", "rmse", "r2", "n"} <= set(ran.document["test"])
     (row,) = run("predict", out / "bundle", "I think the soup needs salt", "--json").document
-    assert set(row) == {"input", "value"}
-    assert isinstance(row["value"], float)
+    assert set(row) == {"input", "value", "interval"}
+    low, high = row["interval"]
+    assert low < row["value"] < high
     table = run("predict", out / "bundle", "I think the soup needs salt").out
     assert table.splitlines()[0].split() == ["value", "input"]
 

@@ -149,9 +149,10 @@ def _across(dataset: Dataset, place: np.ndarray, joined: list[list[int]], sure: 
     tested = int((place == "test").sum())
     same = sum(_has_twin(row, torn, sure, place) for row in leaking)
     said = (
-        f"{len(leaking):,} of {tested:,} test rows ({len(leaking) / max(1, tested):.1%}) have a copy among the rows "
-        f"that were learned from or chosen by, {same:,} of them with exactly the same content. The model may "
-        "remember instead of recognise, so the measured score is too good."
+        f"{len(leaking):,} of {tested:,} test rows ({len(leaking) / max(1, tested):.1%}) have a copy, or what looks "
+        "like one, among the rows that were learned from or chosen by, "
+        f"{same:,} of them with exactly the same content. "
+        "Where they are copies, the model may remember instead of recognise, and the measured score is too good."
     )
     if not leaking:
         said = (
@@ -159,7 +160,7 @@ def _across(dataset: Dataset, place: np.ndarray, joined: list[list[int]], sure: 
         )
     remarks = tuple(" / ".join(str(place[row]) or "unused" for row in family) for family in torn[:SHOWN])
     advice = "Remove the copies from the test, or split again with copies in one group; look at the score without them."
-    severity: Literal["serious", "look"] = "serious" if leaking else "look"
+    severity: Literal["serious", "look"] = "serious" if same else "look"
     count = len(leaking) or len(torn)
     return Finding("copies across splits", severity, count, said, advice, _named(dataset, torn), remarks)
 
@@ -177,10 +178,22 @@ def _conflicts(dataset: Dataset, joined: list[list[int]], sure: dict[int, int]) 
         return []
     torn.sort(key=lambda family: not any(row in sure for row in family))
     rows = sum(map(len, torn))
-    said = f"{_things(len(torn), 'group')} of copies ({_examples(rows)}) carry different labels; at least one is wrong."
+    certain = any(_certain(dataset, family, sure) for family in torn)
+    said = f"{_things(len(torn), 'group')} of copies ({_examples(rows)}) carry different labels; "
+    said += "where the content is the same, at least one is wrong." if certain else "they may only look alike."
+    severity: Literal["serious", "look"] = "serious" if certain else "look"
     advice = "Decide which label is right, or merge labels that people cannot tell apart."
     remarks = tuple(" / ".join(_label(dataset, row) for row in family) for family in torn[:SHOWN])
-    return [Finding("copies with different labels", "serious", rows, said, advice, _named(dataset, torn), remarks)]
+    return [Finding("copies with different labels", severity, rows, said, advice, _named(dataset, torn), remarks)]
+
+
+def _certain(dataset: Dataset, family: list[int], sure: dict[int, int]) -> bool:
+    """Whether rows of exactly the same content have different labels."""
+    told: dict[int, set[str]] = defaultdict(set)
+    for row in family:
+        if row in sure:
+            told[sure[row]].add(_label(dataset, row))
+    return any(len(labels) > 1 for labels in told.values())
 
 
 def groups(dataset: Dataset, split: Split) -> list[Finding]:

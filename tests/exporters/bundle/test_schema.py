@@ -17,7 +17,8 @@ GONE = object()
 
 @pytest.fixture
 def config(valid: dict[str, Any]) -> dict[str, Any]:
-    return {**valid["config"], "headstart": {"schema": 1, "version": "0.1.0"}}
+    conformal = {"level": 0.9, "threshold": 0.8}
+    return {**valid["config"], "conformal": conformal, "headstart": {"schema": 1, "version": "0.1.0"}}
 
 
 def changed(config: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
