@@ -4,12 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from headstart._torchvision import make_importable
 from headstart.errors import BundleRefused
 
-__all__ = ["configuration", "module"]
+__all__ = ["LibraryType", "configuration", "library_type", "module"]
+
+Wrapper = TypeVar("Wrapper")
+
+
+class LibraryType(NamedTuple, Generic[Wrapper]):
+    """One model type of the library: its classes, and the backbone of ours that calls its layers."""
+
+    config: str
+    model: str
+    backbone: type[Wrapper]
+    options: Mapping[str, Any] = {}
+    """What the model's class takes beside its configuration."""
+
+
+def library_type(name: str, prefix: str, backbone: type[Wrapper], **options: Any) -> LibraryType[Wrapper]:
+    """The type whose modules are called ``name`` and whose classes begin with ``prefix``."""
+    place = f"transformers.models.{name}"
+    config, model = f"{place}.configuration_{name}:{prefix}Config", f"{place}.modeling_{name}:{prefix}Model"
+    return LibraryType(config, model, backbone, options)
 
 
 def configuration(path: str, settings: Mapping[str, Any], what: str) -> Any:

@@ -6,20 +6,20 @@ Only the classes in `TYPES` are ever built, from settings that are data; nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from headstart.backbones.base import Stage
 from headstart.backbones.encoder import Encoder
-from headstart.backbones.library import configuration, module
+from headstart.backbones.library import LibraryType, configuration, library_type, module
 from headstart.backbones.rules import POOLINGS, TEXT
 from headstart.backbones.settings import Choice, Flag, Rule, check_settings
 from headstart.errors import BundleRefused
 from headstart.safety import shown
 
-__all__ = ["TYPES", "TextEncoder", "TextType", "build"]
+__all__ = ["TYPES", "TextEncoder", "build"]
 
 State = tuple[Tensor, Tensor | None]
 """Hidden vectors ``(N, L, D)``, and the mask ``(N, L)`` bool of real tokens or None."""
@@ -238,32 +238,16 @@ POOL: Mapping[str, Callable[[Tensor, Tensor | None], Tensor]] = {
 # --- the types ----------------------------------------------------------------------------------
 
 
-class TextType(NamedTuple):
-    """One model type of the library: its classes, and how its layers are called."""
-
-    config: str
-    model: str
-    encoder: type[TextEncoder]
-    options: Mapping[str, Any] = {}
-    """What the model's class takes beside its configuration."""
-
-
-def _type(name: str, prefix: str, encoder: type[TextEncoder], **options: Any) -> TextType:
-    place = f"transformers.models.{name}"
-    config, model = f"{place}.configuration_{name}:{prefix}Config", f"{place}.modeling_{name}:{prefix}Model"
-    return TextType(config, model, encoder, options)
-
-
-TYPES: Mapping[str, TextType] = {
-    "bert": _type("bert", "Bert", TextEncoder, add_pooling_layer=False),
-    "roberta": _type("roberta", "Roberta", TextEncoder, add_pooling_layer=False),
-    "xlm-roberta": _type("xlm_roberta", "XLMRoberta", TextEncoder, add_pooling_layer=False),
-    "camembert": _type("camembert", "Camembert", TextEncoder, add_pooling_layer=False),
-    "distilbert": _type("distilbert", "DistilBert", DistilBert),
-    "mpnet": _type("mpnet", "MPNet", MPNet, add_pooling_layer=False),
-    "deberta": _type("deberta", "Deberta", Deberta),
-    "deberta-v2": _type("deberta_v2", "DebertaV2", Deberta),
-    "modernbert": _type("modernbert", "ModernBert", ModernBert),
+TYPES: Mapping[str, LibraryType[TextEncoder]] = {
+    "bert": library_type("bert", "Bert", TextEncoder, add_pooling_layer=False),
+    "roberta": library_type("roberta", "Roberta", TextEncoder, add_pooling_layer=False),
+    "xlm-roberta": library_type("xlm_roberta", "XLMRoberta", TextEncoder, add_pooling_layer=False),
+    "camembert": library_type("camembert", "Camembert", TextEncoder, add_pooling_layer=False),
+    "distilbert": library_type("distilbert", "DistilBert", DistilBert),
+    "mpnet": library_type("mpnet", "MPNet", MPNet, add_pooling_layer=False),
+    "deberta": library_type("deberta", "Deberta", Deberta),
+    "deberta-v2": library_type("deberta_v2", "DebertaV2", Deberta),
+    "modernbert": library_type("modernbert", "ModernBert", ModernBert),
 }
 """``model_type`` of a configuration -> what is built."""
 NO_TOKENS = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"))
@@ -294,7 +278,7 @@ def build(type: str, pooling: str = "mean", normalise: bool = False, **settings:
         raise BundleRefused(f"hidden_size {width} is not a multiple of {heads} heads")
     if config.pad_token_id is not None and config.pad_token_id >= config.vocab_size:
         raise BundleRefused(f"pad_token_id {config.pad_token_id} is not below vocab_size {config.vocab_size}")
-    return kind.encoder(module(kind.model, config, kind.options, type), width, pooling, normalise)
+    return kind.backbone(module(kind.model, config, kind.options, type), width, pooling, normalise)
 
 
 def _spelled(settings: Mapping[str, Any]) -> dict[str, Any]:

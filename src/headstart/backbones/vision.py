@@ -6,18 +6,18 @@ Only the classes in `TYPES` are ever built, from settings that are data; nothing
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
 from headstart.backbones.base import Backbone, Stage
-from headstart.backbones.library import configuration, module
+from headstart.backbones.library import LibraryType, configuration, library_type, module
 from headstart.backbones.rules import VISION
 from headstart.backbones.settings import check_settings
 from headstart.errors import BundleRefused
 from headstart.safety import shown
 
-__all__ = ["TYPES", "ConvNext", "VisionTransformer", "VisionType", "build"]
+__all__ = ["TYPES", "ConvNext", "VisionTransformer", "build"]
 
 # --- how a state passes through each kind of model ----------------------------------------------
 
@@ -140,30 +140,14 @@ class ConvNext(Backbone):
 # --- the types ----------------------------------------------------------------------------------
 
 
-class VisionType(NamedTuple):
-    """One model type of the library: its classes, and how it is called."""
-
-    config: str
-    model: str
-    backbone: type[Backbone]
-    options: Mapping[str, Any] = {}
-    """What the model's class takes beside its configuration."""
-
-
-def _type(name: str, prefix: str, backbone: type[Backbone], **options: Any) -> VisionType:
-    place = f"transformers.models.{name}"
-    config, model = f"{place}.configuration_{name}:{prefix}Config", f"{place}.modeling_{name}:{prefix}Model"
-    return VisionType(config, model, backbone, options)
-
-
-TYPES: Mapping[str, VisionType] = {
-    "vit": _type("vit", "ViT", VisionTransformer, add_pooling_layer=False),
-    "dinov2": _type("dinov2", "Dinov2", Dinov2),
-    "dinov2_with_registers": _type("dinov2_with_registers", "Dinov2WithRegisters", Dinov2),
-    "convnext": _type("convnext", "ConvNext", ConvNext),
-    "convnextv2": _type("convnextv2", "ConvNextV2", ConvNext),
-    "clip_vision_model": _type("clip", "CLIPVision", Clip),
-    "siglip_vision_model": _type("siglip", "SiglipVision", Siglip),
+TYPES: Mapping[str, LibraryType[Backbone]] = {
+    "vit": library_type("vit", "ViT", VisionTransformer, add_pooling_layer=False),
+    "dinov2": library_type("dinov2", "Dinov2", Dinov2),
+    "dinov2_with_registers": library_type("dinov2_with_registers", "Dinov2WithRegisters", Dinov2),
+    "convnext": library_type("convnext", "ConvNext", ConvNext),
+    "convnextv2": library_type("convnextv2", "ConvNextV2", ConvNext),
+    "clip_vision_model": library_type("clip", "CLIPVision", Clip),
+    "siglip_vision_model": library_type("siglip", "SiglipVision", Siglip),
 }
 """``model_type`` of a configuration -> what is built."""
 
