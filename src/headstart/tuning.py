@@ -17,6 +17,7 @@ from headstart.calibration import log_losses, temperature
 from headstart.checkpoint import Checkpoint
 from headstart.errors import UsageError
 from headstart.features import Embedder
+from headstart.losses import task_loss
 from headstart.recipe import Batch, Feed, Group, Recipe
 from headstart.store import fingerprint
 from headstart.types import Arm, Examples, FloatArray, IndexArray, LinearHead, Predictions, Split, Task
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from headstart.backbones.base import Backbone, TargetModel
     from headstart.train import Trainer
 
-__all__ = ["Context", "Method", "Tuned", "layered", "task_loss"]
+__all__ = ["Context", "Method", "Tuned", "layered"]
 
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the tuned weights that are tried between start and end of a training that began at a probe."""
@@ -345,21 +346,6 @@ class _Training:
 
         found = outputs_of(lambda inputs: model.backbone.embeddings(inputs)[model.layer], feed, len(rows))
         return np.asarray(found, np.float32)
-
-
-def task_loss(
-    logits: Tensor, targets: Tensor, task: Task, smoothing: float, weights: NDArray[np.float32] | None = None
-) -> Tensor:
-    """Cross-entropy, sigmoid cross-entropy or squared error, by the task's problem."""
-    from torch.nn import functional
-
-    logits = logits.float()
-    if task.problem == "classification":
-        heavy = None if weights is None else logits.new_tensor(weights)
-        return functional.cross_entropy(logits, targets, heavy, label_smoothing=smoothing)
-    if task.problem == "multilabel":
-        return functional.binary_cross_entropy_with_logits(logits, targets * (1 - smoothing) + smoothing / 2)
-    return functional.mse_loss(logits[:, 0], targets)
 
 
 def layered(

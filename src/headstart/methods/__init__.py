@@ -43,6 +43,7 @@ METHODS = Registry(
         "bss": "headstart.methods.bss:BSS",
         "stochnorm": "headstart.methods.stochnorm:StochNorm",
         "cotuning": "headstart.methods.cotuning:CoTuning",
+        "bituning": "headstart.methods.bituning:BiTuning",
         "lwf": "headstart.methods.lwf:LwF",
         "mixout": "headstart.methods.mixout:Mixout",
         "lora": "headstart.methods.lora:LoRA",

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import torch
-
+from headstart.losses import contrastive_loss
 from headstart.recipe import Batch, Group, Recipe
 from headstart.tuning import Context, Tuned, layered
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
 
     from headstart.backbones.base import TargetModel
 
-__all__ = ["Contrastive", "Settings", "contrastive_loss"]
+__all__ = ["Contrastive", "Settings"]
 
 
 @dataclass(frozen=True)
@@ -52,21 +51,3 @@ class Contrastive(Tuned):
         """The contrastive loss of the embeddings."""
         embeddings = model.backbone.embeddings(batch.inputs)[model.layer]
         return contrastive_loss(embeddings, batch.targets, self.settings.temperature)
-
-
-def contrastive_loss(embeddings: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Khosla et al. 2020, equation 2 (the sum outside the logarithm), over the rows that have a partner.
-
-    Args:
-        embeddings: (N, D); their directions count.
-        targets: (N,) classes.
-        temperature: Divides the cosines.
-    """
-    directions = torch.nn.functional.normalize(embeddings.float(), dim=1)
-    itself = torch.eye(len(targets), dtype=torch.bool, device=targets.device)
-    cosines = (directions @ directions.T / temperature).masked_fill(itself, -torch.inf)
-    partners = (targets[:, None] == targets) & ~itself
-    chances = (cosines - cosines.logsumexp(1, keepdim=True)).masked_fill(~partners, 0)
-    count = partners.sum(1)
-    paired = count > 0
-    return -(chances.sum(1)[paired] / count[paired]).sum() / paired.sum().clamp_min(1)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from headstart.losses import task_loss
 from headstart.methods import Context, FromProbe
 from headstart.recipe import Batch, Recipe
-from headstart.tuning import task_loss
 
 if TYPE_CHECKING:
     from torch import Tensor
