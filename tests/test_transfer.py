@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 import headstart
-from headstart import adapt, store, transfer
+from headstart import adapt, exhibition, store, transfer
+from headstart.audit import pictures
 from headstart.errors import DataError, UsageError
 from headstart.exporters import bundle as bundles
 from headstart.store import fingerprint, read_step
@@ -59,7 +60,7 @@ def _texts(table: Path, ids: tuple[str, ...]) -> list[str]:
     return [rows[int(name.removeprefix("row ")) - 1] for name in ids]
 
 
-def test_images_to_a_bundle_that_predicts(photo_folder, tmp_path):
+def test_images_to_a_bundle_that_predicts(photo_folder, tmp_path, monkeypatch):
     (photo_folder / "disc" / "broken.png").write_bytes(b"no image")
     found = headstart.fit(photo_folder, out=tmp_path / "run", source="efficientnet-lite0")
     assert [one.id for one in found.excluded] == ["disc/broken.png"]
@@ -67,6 +68,12 @@ def test_images_to_a_bundle_that_predicts(photo_folder, tmp_path):
     assert found.model.predict([photo_folder / "square" / "square03.png"]) == ["square"]
     assert found.model.source.card.input.size == 160
     assert found.model.verify() < 1e-3
+    # Another run on the same rows looks at no pixel again.
+    monkeypatch.setattr(pictures, "thumbnails", None)
+    monkeypatch.setattr(exhibition, "picture_heat", None)
+    again = headstart.fit(photo_folder, out=tmp_path / "again", source="efficientnet-lite0")
+    assert read_step(again.run, "audit") == read_step(found.run, "audit")
+    assert read_step(again.run, "exhibit").examples == read_step(found.run, "exhibit").examples
 
 
 def test_a_tuned_source_ships_and_predicts_as_it_was_proved(topics_csv, tmp_path):

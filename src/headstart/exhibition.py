@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from headstart.data.images import open_image
 from headstart.errors import DataError
 from headstart.features import Embedder
 from headstart.modalities import pipeline_of
+from headstart.store import Remember, afresh
 from headstart.types import Arm, Audit, Examples, Exhibit, Exhibition, Map, Receipt, Split, Task
 
 __all__ = ["exhibit", "plane", "preview", "worst"]
@@ -54,6 +56,7 @@ def exhibit(
     audit: Audit,
     seed: int,
     embedder: Embedder,
+    remember: Remember = afresh,
 ) -> Exhibition:
     """Previews of the examples the report speaks of, and a map of train and test rows.
 
@@ -67,6 +70,7 @@ def exhibit(
         audit: Whose suspects and copies are shown.
         seed: Decides which points are on the map.
         embedder: Keeps the embeddings.
+        remember: Keeps what predictions were traced to for the next run that ships the same.
     """
     row = {name: number for number, name in enumerate(examples.ids)}
     mistakes = worst(task, receipt)
@@ -80,7 +84,8 @@ def exhibit(
     inputs = [examples.inputs[row[name]] for name in explained]
     how = ""
     if task.modality == "image":
-        heats = picture_heat(source, arm, inputs) if explained else None
+        places, same = tuple(row[name] for name in explained), replace(arm, seconds=0.0, details={})
+        heats = remember("heat", _heat, examples, places, source, same) if explained else None
         if heats is not None:
             how = "On the right what the source sees, by Grad-CAM: warm places raise the predicted label"
             pixels = pipeline_of(source).pixels  # type: ignore[attr-defined]
@@ -92,6 +97,11 @@ def exhibit(
         for name, weights in zip(explained, word_weights(task, source, arm, pieces, embedder), strict=True):
             shown[name] = replace(shown[name], weights=weights)
     return Exhibition(shown, _map(examples, split, source, arm, seed, embedder), how)
+
+
+def _heat(examples: Examples, rows: Sequence[int], source: Source, arm: Arm) -> NDArray[np.float32] | None:
+    """Where in these images the predicted output comes from."""
+    return picture_heat(source, arm, [examples.inputs[row] for row in rows])
 
 
 def worst(task: Task, receipt: Receipt, most: int = WORST) -> list[str]:

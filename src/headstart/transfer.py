@@ -94,7 +94,7 @@ def fit(
 
         # 8. Audit: it sees the test rows too, and comes last so that nothing is decided by it.
         seen = (dataset, dataset.excluded, split, source, _layer(ranked), config.seed, receipt)
-        audited = run.step("audit", audit_rows, *seen, given=(embedder,))
+        audited = run.step("audit", audit_rows, *seen, given=(embedder, remember))
         for finding in audited.findings:
             if finding.severity == "serious":
                 tell.say(f"{finding.kind.capitalize()}: {finding.sentence}")
@@ -102,7 +102,7 @@ def fit(
         # 9. Exhibit: small previews of the examples that the report speaks of; it never sees the data itself.
         tuned = source.tuned(arm.tensors)
         spoken = (task, table, split, tuned, arm, receipt, audited, config.seed)
-        run.step("exhibit", exhibit, *spoken, given=(embedder,))
+        run.step("exhibit", exhibit, *spoken, given=(embedder, remember))
 
         # 10. Ship, 11. report.
         precision = embedder.precision(tuned, table, split.train)

@@ -25,7 +25,19 @@ from headstart.data.labels import is_unlabeled
 from headstart.evaluate import metrics
 from headstart.features import Embedder
 from headstart.modalities import truncated
-from headstart.types import Audit, Dataset, Exclusion, Finding, FloatArray, IndexArray, Receipt, Split, Suspect
+from headstart.store import Remember, afresh
+from headstart.types import (
+    Audit,
+    Dataset,
+    Examples,
+    Exclusion,
+    Finding,
+    FloatArray,
+    IndexArray,
+    Receipt,
+    Split,
+    Suspect,
+)
 
 __all__ = ["audit"]
 
@@ -46,6 +58,7 @@ def audit(
     seed: int,
     receipt: Receipt | None,
     embedder: Embedder,
+    remember: Remember = afresh,
 ) -> Audit:
     """Looks for everything that may be wrong with labelled data.
 
@@ -58,13 +71,14 @@ def audit(
         seed: Decides the folds of the probe that judges labels.
         receipt: Of the run, for its scores without leaking test rows; None: there is none.
         embedder: Keeps the embeddings; after a fit nothing is computed again.
+        remember: Keeps what was seen for the next run on the same table.
 
     Raises:
         DataError: If an image has become unreadable.
     """
     if receipt is not None and receipt.proof == "off":
         dataset, split = _closed(dataset, split)
-    eyes = _Eyes(dataset, split, source, layer, seed, embedder)
+    eyes = _Eyes(dataset, split, source, layer, seed, embedder, remember)
     leaking = eyes.leaking
     found = [
         *findings.unusable(excluded),
@@ -130,6 +144,7 @@ class _Eyes:
     layer: str
     seed: int
     embedder: Embedder
+    remember: Remember
 
     @cached_property
     def rows(self) -> IndexArray:
@@ -138,9 +153,8 @@ class _Eyes:
 
     @cached_property
     def embeddings(self) -> FloatArray:
-        """Of `rows`, around their mean: embeddings of one source mostly point the same way."""
-        found = self.embedder.embed(self.source, self.dataset.examples, self.rows)[self.layer]
-        return np.asarray(found - found.mean(0))
+        """Of `rows`."""
+        return _directions(self.dataset.examples, self.rows, self.source, self.layer, self.embedder)
 
     @cached_property
     def exact(self) -> list[tuple[int, int]]:
@@ -152,15 +166,8 @@ class _Eyes:
     @cached_property
     def near(self) -> list[tuple[int, int]]:
         """Pairs of rows of the same picture or wording but not of equal content."""
-        examples = self.dataset.examples
-        distinct = {digest: row for row, digest in reversed(list(enumerate(examples.digests)))}
-        rows = [row for row in self.rows.tolist() if distinct[examples.digests[row]] == row]
-        inputs = [examples.inputs[row] for row in rows]
-        if examples.modality == "image":
-            pairs = pictures.copies(pictures.thumbnails(inputs))
-        else:
-            pairs = wording.copies(inputs, self.embeddings[np.searchsorted(self.rows, rows)])
-        return [(rows[one], rows[other]) for one, other in pairs]
+        seen = (self.dataset.examples, self.rows, self.source, self.layer)
+        return list(self.remember("copies", _near, *seen, given=(self.embedder,)))
 
     @cached_property
     def leaking(self) -> tuple[str, ...]:
@@ -173,13 +180,10 @@ class _Eyes:
     @cached_property
     def suspects(self) -> tuple[Suspect, ...]:
         """Labels that look wrong."""
-        examples = self.dataset.examples
         if len(self.rows) < findings.FEW:
             return ()
-        whole = data.split(replace(self.dataset, given=None), self.seed, test_share=0)
-        return labels.suspects(
-            self.dataset.task, self.names(self.rows), examples.targets[self.rows], self.embeddings, whole.folds
-        )[0]
+        seen = (self.dataset, self.rows, self.source, self.layer, self.seed)
+        return tuple(self.remember("suspects", _suspects, *seen, given=(self.embedder,)))
 
     @cached_property
     def distances(self) -> FloatArray:
@@ -188,3 +192,34 @@ class _Eyes:
 
     def names(self, rows: IndexArray | list[int]) -> tuple[str, ...]:
         return tuple(self.dataset.examples.ids[row] for row in rows)
+
+
+def _directions(examples: Examples, rows: IndexArray, source: Source, layer: str, embedder: Embedder) -> FloatArray:
+    """Embeddings around their mean: those of one source mostly point the same way."""
+    found = embedder.embed(source, examples, rows)[layer]
+    return np.asarray(found - found.mean(0))
+
+
+def _near(
+    examples: Examples, labelled: IndexArray, source: Source, layer: str, embedder: Embedder
+) -> tuple[tuple[int, int], ...]:
+    """Pairs of labelled rows of the same picture or wording but not of equal content."""
+    distinct = {digest: row for row, digest in reversed(list(enumerate(examples.digests)))}
+    rows = [row for row in labelled.tolist() if distinct[examples.digests[row]] == row]
+    inputs = [examples.inputs[row] for row in rows]
+    if examples.modality == "image":
+        pairs = pictures.copies(pictures.thumbnails(inputs))
+    else:
+        directions = _directions(examples, labelled, source, layer, embedder)
+        pairs = wording.copies(inputs, directions[np.searchsorted(labelled, rows)])
+    return tuple((rows[one], rows[other]) for one, other in pairs)
+
+
+def _suspects(
+    dataset: Dataset, rows: IndexArray, source: Source, layer: str, seed: int, embedder: Embedder
+) -> tuple[Suspect, ...]:
+    """Labels of these rows that look wrong to a probe that was not told them."""
+    examples, whole = dataset.examples, data.split(replace(dataset, given=None), seed, test_share=0)
+    names = tuple(examples.ids[row] for row in rows)
+    directions = _directions(examples, rows, source, layer, embedder)
+    return tuple(labels.suspects(dataset.task, names, examples.targets[rows], directions, whole.folds)[0])
