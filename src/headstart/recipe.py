@@ -32,6 +32,8 @@ class Batch:
     inputs: Any
     targets: Tensor
     """Classes ``(N,)`` int64, labels ``(N, C)`` float32, or values ``(N,)`` float32."""
+    positions: IndexArray
+    """(N,) places of these rows among the training rows."""
     progress: float = 1.0
     """Share of the training's steps that are done once this one is."""
 

@@ -21,16 +21,15 @@ import torch
 from torch import Tensor, nn
 
 from headstart import runtime
+from headstart.batches import part_of, positions_of, to_device
 from headstart.checkpoint import Checkpoint
 from headstart.depthwise import CheapGradients
 from headstart.errors import Diverged, ResourceError
 from headstart.recipe import Batch, Feed, Group, Outcome, Recipe
-from headstart.types import FloatArray, IndexArray
+from headstart.types import IndexArray
 
-__all__ = ["Trainer", "outputs_of", "to_device"]
+__all__ = ["Trainer"]
 
-BUCKETS = 8
-"""Batches that are sorted by length together, so that little of a batch is padding."""
 TIMED = 3
 """Steps that are timed, after one to warm up, to say how long the work will take."""
 CALMER = 0.1
@@ -166,11 +165,13 @@ class Trainer:
     def _gradients(self, step: int) -> float:
         """Gradients of one step's mean loss, in as many pieces as memory asks for."""
         torch.manual_seed(self.seed * 1_000_003 + step)
-        positions = self._positions(step)
+        positions = positions_of(step, self.codes, self.feed.sizes, self.recipe, self.seed)
+        rng = np.random.default_rng((self.seed, step, int(positions[0]))) if self.recipe.augment else None
+        inputs = self.feed.batch(positions, rng)  # whole, so that its pieces vary as it would
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                return sum(self._piece(part, len(part) / len(positions), step) for part in self._parts(positions))
+                return sum(self._piece(inputs, positions, part, step) for part in self._parts(len(positions)))
             except (RuntimeError, MemoryError) as error:
                 if not _is_exhausted(error):
                     raise
@@ -180,30 +181,18 @@ class Trainer:
             size = math.ceil(len(positions) / self.pieces)
             self.outcome.events.append(f"memory ran out: batches of {size}, {self.pieces} a step, from step {step} on")
 
-    def _parts(self, positions: IndexArray) -> Iterator[IndexArray]:
-        return (part for part in np.array_split(positions, self.pieces) if len(part))
+    def _parts(self, rows: int) -> Iterator[IndexArray]:
+        return (part for part in np.array_split(np.arange(rows), self.pieces) if len(part))
 
-    def _piece(self, positions: IndexArray, share: float, step: int) -> float:
-        rng = np.random.default_rng((self.seed, step, int(positions[0]))) if self.recipe.augment else None
-        inputs = to_device(self.feed.batch(positions, rng), self.device)
+    def _piece(self, inputs: Any, positions: IndexArray, part: IndexArray, step: int) -> float:
+        """Adds the gradients of some rows of a batch; returns their share of its mean loss."""
+        share = len(part) / len(positions)
+        given = to_device(inputs if share == 1 else part_of(inputs, part), self.device)
+        rows, done = positions[part], (step + 1) / max(step + 1, self.outcome.steps)
         with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
-            done = (step + 1) / max(step + 1, self.outcome.steps)
-            loss = self.loss(self.model, Batch(inputs, self.targets[torch.from_numpy(positions)], done)) * share
+            loss = self.loss(self.model, Batch(given, self.targets[torch.from_numpy(rows)], rows, done)) * share
         loss.backward()  # type: ignore[no-untyped-call]
         return float(loss.detach())
-
-    def _positions(self, step: int) -> IndexArray:
-        """The rows of a step: every epoch is shuffled anew, and rows of like length share a batch."""
-        rows, size = len(self.codes), min(self.recipe.batch, len(self.codes))
-        if self.recipe.classes_a_batch:
-            return _mixed(self.codes, self.recipe.classes_a_batch, size, np.random.default_rng((self.seed, step)))
-        epoch, number = divmod(step, max(1, rows // size))
-        rng = np.random.default_rng((self.seed, 7, epoch))
-        order = rng.permutation(rows)
-        sizes = self.feed.sizes[order]
-        blocks = np.arange(rows) // (BUCKETS * size)
-        order = order[np.lexsort((sizes, blocks))]
-        return np.sort(order[rng.permutation(max(1, rows // size))[number] * size :][:size])
 
     def _look(self) -> bool:
         """Measures the averaged weights on held-out rows; True where training may end."""
@@ -284,15 +273,6 @@ def _schedule(step: int, steps: int, warmup: float) -> float:
     if step < rise:
         return (step + 1) / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
-def _mixed(codes: np.ndarray, classes: int, size: int, rng: np.random.Generator) -> IndexArray:
-    """Positions of about ``size`` rows of ``classes`` random classes, as many of each as there are."""
-    present = np.unique(codes)
-    drawn = rng.permutation(present)[: min(classes, len(present))]
-    each = max(2, size // len(drawn))
-    rows = [rng.permutation(np.flatnonzero(codes == code))[:each] for code in drawn]
-    return np.sort(np.concatenate(rows)).astype(np.int64)
 
 
 def _target_tensor(targets: np.ndarray) -> Tensor:
@@ -382,26 +362,3 @@ def _finishing() -> Iterator[list[Callable[[], None]]]:
 def _by_default(number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
-
-
-def to_device(inputs: Any, device: str) -> Any:
-    """A batch, moved."""
-    if isinstance(inputs, Mapping):
-        return {name: None if value is None else value.to(device) for name, value in inputs.items()}
-    return inputs.to(device=device)
-
-
-@torch.no_grad()
-def outputs_of(function: Callable[[Any], Tensor], feed: Feed, rows: int, batch: int = 64) -> FloatArray:
-    """``function`` of every example ``(rows, ...)`` in batches of like length, as float32."""
-    order = np.argsort(feed.sizes, kind="stable")
-    device, precision = runtime.device(), torch.bfloat16 if runtime.fast_bfloat16() else torch.float32
-    found: list[FloatArray] = []
-    with torch.autocast(device, precision, enabled=precision != torch.float32):
-        for first in range(0, rows, batch):
-            inputs = to_device(feed.batch(order[first : first + batch], None), device)
-            found.append(function(inputs).float().cpu().numpy())
-    joined = np.concatenate(found)
-    result = np.empty_like(joined)
-    result[order] = joined
-    return result

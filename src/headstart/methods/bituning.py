@@ -80,8 +80,8 @@ def contrastive_cross_entropy(
 ) -> Tensor:
     """Mean over rows of ``-log(share of the row's class)``, a softmax of cosines over the rows of the batch.
 
-    The contrastive cross-entropy of Zhong et al. 2020, with the embeddings as keys. As in its authors' code the bias counts as a further
-    weight, of an input that is 1.
+    The contrastive cross-entropy of Zhong et al. 2020, with the embeddings as keys. As in its authors' code
+    the bias counts as a further weight, of an input that is 1.
 
     Args:
         embeddings: (N, D).

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from headstart import heads, runtime
 from headstart.backbones.base import TargetModel
+from headstart.batches import to_device
 from headstart.recipe import Feed, Group, Recipe
 from headstart.store import room
-from headstart.train import to_device
 from headstart.tuning import Context, Tuned, layered
 
 if TYPE_CHECKING:
