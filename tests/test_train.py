@@ -170,8 +170,7 @@ def test_where_memory_runs_out_batches_are_halved_and_the_gradient_stays(whole: 
     def exhausted(_: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    recipe = Recipe(rate=0.05, epochs=6, batch=8, augment=False)
-    halved, usual = trainer(loss=Failing(exhausted, 5), recipe=recipe), trainer(recipe=recipe)
+    halved, usual = trainer(loss=Failing(exhausted, 5)), trainer()
     for one in (halved, usual):
         one.model[3].p = 0.0  # type: ignore[index,union-attr]
     outcome = halved.run(10)
@@ -225,17 +224,3 @@ def test_the_best_weights_on_held_out_rows_are_kept() -> None:
     outcome = one.run(30)
     assert (outcome.best, [step for step, _ in outcome.looks]) == (10, [5, 10, 15, 20, 25])
     assert state(one)["0.weight"] == kept[1]["0.weight"]
-
-
-def test_rows_of_like_length_share_a_batch_and_every_row_is_seen_once_an_epoch() -> None:
-    one = trainer()
-    seen = [one._positions(step) for step in range(5)]
-    assert sorted(np.concatenate(seen).tolist()) == list(range(ROWS))
-    assert np.mean([np.ptp(one.feed.sizes[rows]) for rows in seen]) < 3
-    assert not np.array_equal(seen[0], one._positions(5))
-
-
-def test_batches_of_classes_hold_each_as_often() -> None:
-    one = trainer(recipe=Recipe(batch=8, classes_a_batch=2))
-    rows = one._positions(0)
-    assert np.bincount(one.codes[rows]).tolist() == [4, 4]

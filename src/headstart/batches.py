@@ -54,7 +54,8 @@ def part_of(inputs: Any, rows: IndexArray) -> Any:
     if isinstance(inputs, Mapping):
         return {name: part_of(value, rows) for name, value in inputs.items()}
     if isinstance(inputs, tuple):
-        return type(inputs)(*(part_of(value, rows) for value in inputs))
+        parts = [part_of(value, rows) for value in inputs]
+        return tuple(parts) if type(inputs) is tuple else type(inputs)(*parts)
     return None if inputs is None else inputs[torch.from_numpy(rows)]
 
 
