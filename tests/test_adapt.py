@@ -8,9 +8,21 @@ import numpy as np
 import pytest
 
 from headstart import adapt
+from headstart.backbones.source import Source
 from headstart.errors import UsageError
 from headstart.methods import Context
-from headstart.types import Arm, Examples, LinearHead, Predictions, Split, Task
+from headstart.types import (
+    Arm,
+    Examples,
+    InputSpec,
+    LinearHead,
+    Predictions,
+    RankedSource,
+    Ranking,
+    SourceCard,
+    Split,
+    Task,
+)
 
 TEXTS = Task("classification", "text", ("a", "b"), "accuracy")
 
@@ -59,6 +71,23 @@ def test_arms_are_compared_on_the_rows_that_all_of_them_predicted():
     assert adapt.choose(TEXTS, table, [first, replace(second, validation=half)]) == "arm 1"
 
 
+def test_the_smallest_source_learns_from_the_best_of_the_others():
+    def source(name: str, parameters: int) -> Source:
+        spec = InputSpec(max_tokens=8)
+        card = SourceCard(name, name, "text", "test", parameters, 4, ("last",), spec, "nothing", "none", "0")
+        return Source(card, dict)
+
+    found = [source("large", 30), source("small", 10), source("middle", 20), source("broken", 5)]
+    rows = [RankedSource(name, -1.0, 0.1) for name in ("middle", "small", "large")]
+    ranked = Ranking((*rows, RankedSource("broken", None, None, error="no weights")), "middle", 100)
+    assert adapt.roles(["probe", "lpft"], found, ranked) == (found[2], None)
+    assert adapt.roles(["probe", "distillation"], found, ranked) == (found[1], found[2])
+    best = replace(ranked, rows=(rows[1], rows[2], rows[0]), chosen="small")
+    assert adapt.roles(["distillation"], found, best) == (found[1], found[0])
+    with pytest.raises(UsageError, match="only small can be used. Name two: --source LARGE,SMALL"):
+        adapt.roles(["distillation"], found[1:2], replace(ranked, rows=rows[1:2], chosen="small"))
+
+
 def test_the_receipt_is_told_what_became_of_tuned_arms():
     _, (probe, tuned) = arms(np.full(4, 0.5), np.full(4, 0.6))
     tuned = replace(tuned, details={"rows": 80, "events": ("20 of 60 steps fit the budget",)})
@@ -70,6 +99,10 @@ def test_the_receipt_is_told_what_became_of_tuned_arms():
     )
     whole = replace(tuned, details={"rows": 100, "events": ()})
     assert adapt.told([probe, whole], whole.name, 100) == ()
+    pupil = replace(whole, details={"rows": 100, "events": (), "taught": tuned.validation})
+    assert adapt.told([probe, pupil], pupil.name, 100) == (
+        "The seconds of arm 1 include its teacher's, of which nothing ships.",
+    )
 
 
 def test_small_classes_weigh_more_where_the_metric_counts_classes_alike():

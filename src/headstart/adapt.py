@@ -6,17 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from headstart.backbones.source import Source
 from headstart.calibration import log_losses, standard_error
-from headstart.errors import unknown_name
+from headstart.errors import UsageError, unknown_name
 from headstart.features import Embedder
 from headstart.methods import METHODS, Context
-from headstart.types import Arm, Examples, FloatArray, IndexArray, Split, Task
+from headstart.types import Arm, Examples, FloatArray, IndexArray, Ranking, Split, Task
 
-__all__ = ["adapt", "choose", "ladder", "test_logits", "told"]
+__all__ = ["adapt", "choose", "ladder", "roles", "test_logits", "told"]
 
 FEW = 300
 """Rows a class up to which texts are tuned by contrast: below, it beats cross-entropy; from here on they are even."""
@@ -24,6 +25,8 @@ FINAL = 0.55
 """Share of a binding budget that is kept for training the chosen arm on all rows; the trials share the rest."""
 FROZEN = {"probe"}
 """Methods that train nothing step by step: they predict out-of-fold, and their seconds need no bound."""
+TAUGHT = {"distillation"}
+"""Methods that need a second, larger source to learn from."""
 LEAST = 1.0
 """Seconds that a training gets even where the budget is used up."""
 NOISE = 1.0
@@ -51,6 +54,34 @@ def ladder(asked: str, task: Task | None = None, rows: int = 0) -> tuple[str, ..
     return tuple(sorted(names, key=list(METHODS).index))
 
 
+def roles(methods: Sequence[str], sources: Sequence[Source], ranked: Ranking) -> tuple[Source, Source | None]:
+    """The source to adapt, and the one that teaches it, if any.
+
+    The ranking's choice is adapted, and nobody teaches. For distillation it is the smallest usable source, and
+    the first of the others in the ranking teaches it.
+
+    Args:
+        methods: See `ladder`.
+        sources: The candidates.
+        ranked: Their ranking.
+
+    Raises:
+        UsageError: If somebody has to teach and there is one usable source only.
+    """
+    by_name = {source.name: source for source in sources}
+    if not TAUGHT & set(methods):
+        return by_name[ranked.chosen], None
+    usable = [by_name[row.source] for row in ranked.rows if row.error is None]
+    student = min(usable, key=lambda one: one.card.parameters)
+    teacher = next((one for one in usable if one is not student), None)
+    if teacher is None:
+        raise UsageError(
+            f"distillation needs a large source and a small one, and only {student.name} can be used. "
+            "Name two: --source LARGE,SMALL"
+        )
+    return student, teacher
+
+
 def adapt(
     task: Task,
     examples: Examples,
@@ -59,6 +90,7 @@ def adapt(
     methods: Sequence[str],
     seed: int,
     budget: float | None,
+    teacher: Source | None,
     embedder: Embedder,
     folder: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda *_: None,
@@ -78,6 +110,7 @@ def adapt(
         methods: Names of the method table, see `ladder`.
         seed: Decides every random number of training.
         budget: Seconds for ranking and adapting; None: as the recipes say.
+        teacher: Whom distillation learns from, see `roles`.
         embedder: Keeps the embeddings.
         folder: Where the state of an unfinished training is kept.
         progress: Called with (what, done, total).
@@ -89,7 +122,8 @@ def adapt(
     def left(share: float) -> float | None:
         return None if budget is None else max(LEAST, share * (budget - (time.perf_counter() - begin)))
 
-    context = Context(task, examples, split, source, embedder, seed, folder=folder, progress=progress, say=say)
+    tools: dict[str, Any] = {"folder": folder, "progress": progress, "say": say}
+    context = Context(task, examples, split, source, embedder, seed, teacher=teacher, **tools)
     inner = context.held_out()
     again = inner is not context
     arms = [METHODS[name]().run(context) for name in methods if name in FROZEN]
@@ -148,6 +182,8 @@ def told(arms: Sequence[Arm], chosen: str, rows: int) -> tuple[str, ...]:
     for arm in tuned:
         if arm.details["rows"] < rows:
             found.append(f"{arm.name} was trained on {arm.details['rows']:,} of {rows:,} rows and not chosen.")
+        if "taught" in arm.details:
+            found.append(f"The seconds of {arm.name} include its teacher's, of which nothing ships.")
         found += [f"{arm.name}: {event}." for event in arm.details["events"]]
     return tuple(found)
 

@@ -92,9 +92,9 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         for name in _LOADED:
             self.__dict__.pop(name, None)
         ranked = ranking.rank(task, table, split, found, config.seed, config.budget, config.score, self._embedder)
-        source = next(one for one in found if one.name == ranked.chosen)
         methods = adapt.ladder(config.method, task, len(split.train))
-        arms = adapt.adapt(task, table, split, source, methods, config.seed, config.budget, self._embedder)
+        source, teacher = adapt.roles(methods, found, ranked)
+        arms = adapt.adapt(task, table, split, source, methods, config.seed, config.budget, teacher, self._embedder)
         self.arm_: Arm = next(arm for arm in arms if arm.name == adapt.choose(task, table, arms))
         self.ranking_: Ranking = ranked
         self.source_: SourceCard = source.card

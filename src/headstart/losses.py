@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart.types import Task
+from headstart.types import Problem, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["contrastive_loss", "task_loss"]
+__all__ = ["contrastive_loss", "distillation_loss", "task_loss"]
 
 
 def task_loss(
@@ -28,6 +28,28 @@ def task_loss(
     if task.problem == "multilabel":
         return functional.binary_cross_entropy_with_logits(logits, targets * (1 - smoothing) + smoothing / 2)
     return functional.mse_loss(logits[:, 0], targets)
+
+
+def distillation_loss(logits: Tensor, taught: Tensor, problem: Problem, temperature: float) -> Tensor:
+    """How far logits are from a teacher's: cross-entropy of both at a temperature, times its square.
+
+    The square keeps the size of the gradient at any temperature (Hinton et al. 2015, section 2).
+
+    Args:
+        logits: (N, outputs).
+        taught: (N, outputs) of the teacher.
+        problem: Softmax of classes, one sigmoid a label, or the squared error of values.
+        temperature: Divides both.
+    """
+    import torch
+    from torch.nn import functional
+
+    logits, taught = logits.float() / temperature, taught.float() / temperature
+    if problem == "classification":
+        return -(temperature**2) * (torch.softmax(taught, 1) * torch.log_softmax(logits, 1)).sum(1).mean()
+    if problem == "multilabel":
+        return temperature**2 * functional.binary_cross_entropy_with_logits(logits, torch.sigmoid(taught))
+    return temperature**2 * functional.mse_loss(logits, taught)
 
 
 def contrastive_loss(embeddings: Tensor, targets: Tensor, temperature: float) -> Tensor:

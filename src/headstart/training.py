@@ -93,6 +93,7 @@ class Training:
                 "rows": len(context.split.train),
                 "seconds_per_step": outcome.pace,
                 "events": tuple(outcome.events),
+                **self.method.notes(),
             },
         )
 
@@ -147,7 +148,7 @@ class Training:
         if context.folder is None:
             return None
         decides = (self.method.name, repr(self.recipe), context.examples, context.split.train, context.source)
-        key = fingerprint(*decides, context.task, context.split.validation, context.seed)
+        key = fingerprint(*decides, context.task, context.split.validation, context.seed, context.teacher)
         return Checkpoint(context.folder / f"{self.method.name}-{key[:12]}.safetensors", key)
 
     def _look(self) -> float:

@@ -74,13 +74,14 @@ def fit(
         embedder = Embedder(pipeline_of, cache_folder(), tell.progress)
         rules = (found, config.seed, config.budget, config.score)
         ranked = run.step("rank", ranking.rank, task, table, split, *rules, given=(embedder, (), remember))
-        source = next(one for one in found if one.name == ranked.chosen)
+        methods = adapt.ladder(config.method, task, len(split.train))
+        source, teacher = adapt.roles(methods, found, ranked)
 
         # 4. Initialize: the source's weights are where the target starts; each tensor is accounted for.
         ledger = run.step("initialize", initialization.begin, task, source, given=(remember,))
 
         # 5. Adapt: the arms, simplest first; 6. choose: the simplest that validation finds as good as any.
-        plan = (adapt.ladder(config.method, task, len(split.train)), config.seed, config.budget)
+        plan = (methods, config.seed, config.budget, teacher)
         tools = (embedder, run.folder / "training", tell.progress, tell.say, run.spent["rank"])
         arms = run.step("adapt", adapt.adapt, task, table, split, source, *plan, given=tools)
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))
@@ -89,11 +90,12 @@ def fit(
         predict, place = partial(adapt.test_logits, table, source, embedder), run.folder / "training"
         cost = next(row.seconds for row in ranked.rows if row.source == source.name)
         opened = evidence.Given(predict, embedder, remember, recall, tell.say, tell.progress, place, cost)
-        told = (task, table, split, how, _ranked(found, ranked), ranked.order, arms, arm.name, config.seed)
+        rivals = (source,) if teacher else _ranked(found, ranked)
+        told = (task, table, split, how, rivals, ranked.order, arms, arm.name, config.seed)
         receipt = run.step("prove", evidence.prove, *told, given=(opened,))
 
         # 8. Audit: it sees the test rows too, and comes last so that nothing is decided by it.
-        seen = (dataset, dataset.excluded, split, source, _layer(ranked), config.seed, receipt)
+        seen = (dataset, dataset.excluded, split, source, _layer(ranked, source), config.seed, receipt)
         audited = run.step("audit", audit_rows, *seen, given=(embedder, remember))
         for finding in audited.findings:
             if finding.severity == "serious":
@@ -136,7 +138,7 @@ def audit(examples: Any, listener: Listener | None = None, toml: Path | None = N
     rules = (found, config.seed, config.budget, config.score)
     ranked = ranking.rank(dataset.task, dataset.examples, split, *rules, embedder)
     source = next(one for one in found if one.name == ranked.chosen)
-    return audit_rows(dataset, dataset.excluded, split, source, _layer(ranked), config.seed, None, embedder)
+    return audit_rows(dataset, dataset.excluded, split, source, _layer(ranked, source), config.seed, None, embedder)
 
 
 def rank(
@@ -190,9 +192,9 @@ def read_examples(examples: Any, config: FitConfig, tell: Listener) -> Dataset:
     return dataset
 
 
-def _layer(ranked: Ranking) -> str:
-    """The layer by which the chosen source was ranked."""
-    return next(row.layer for row in ranked.rows if row.source == ranked.chosen)
+def _layer(ranked: Ranking, source: Source) -> str:
+    """The layer by which a source was ranked."""
+    return next(row.layer for row in ranked.rows if row.source == source.name)
 
 
 def _ranked(found: Sequence[Source], ranked: Ranking) -> tuple[Source, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -43,12 +43,21 @@ class Context:
     """Most seconds that training may take, by a few timed steps; None: the recipe's steps, whatever they take."""
     like: Arm | None = None
     """The method's own arm on fewer rows: its share of the schedule, mix and temperature are taken over."""
+    teacher: Source | None = None
+    """Whom distillation learns from: a larger source."""
+    notes: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """See `known`."""
     folder: Path | None = None
     """Where the state of an unfinished training is kept; None: nowhere."""
     progress: Callable[[str, int, int], None] = field(default=lambda *_: None, compare=False)
     """Called with (what, done, total) steps."""
     say: Callable[[str], None] = field(default=lambda _: None, compare=False)
     """Told how long a training will take, before it begins."""
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """What the same method noted (`Tuned.notes`) on fewer rows, or in another process; empty: nothing yet."""
+        return self.like.details if self.like else self.notes
 
     def held_out(self) -> Context:
         """The same with validation rows: where the data name none, the first fold of the train rows."""
@@ -148,6 +157,10 @@ class Tuned:
     def feed(self, model: TargetModel, context: Context, rows: IndexArray) -> Feed:  # noqa: ARG002
         """Decoded examples of these rows."""
         return context.embedder.pipeline(context.source).feed(context.inputs(rows))
+
+    def notes(self) -> dict[str, Any]:
+        """What `prepare` found at a cost, for the arm's details: it is `Context.known` when all rows are trained on."""
+        return {}
 
     # --- the way -----------------------------------------------------------------------------------
 

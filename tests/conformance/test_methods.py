@@ -30,7 +30,7 @@ BERT = {"family": "bert", "vocab_size": 20, "hidden_size": 16, "num_hidden_layer
         "layer_norm_eps": 1e-12}  # fmt: skip
 
 
-def tiny_source() -> Source:
+def tiny_source(seed: int = 0) -> Source:
     """A random two-layer encoder over a dozen words: what is tested is bookkeeping, not accuracy."""
     vocabulary = {word: number for number, word in enumerate(["[UNK]", *WORDS])}
     tokenizer = {
@@ -44,7 +44,7 @@ def tiny_source() -> Source:
         architecture=BERT,
     )  # fmt: skip
     assets = {"tokenizer.json": json.dumps(tokenizer).encode()}
-    return Source(card, dict, lambda: assets).from_scratch(0)
+    return Source(card, dict, lambda: assets).from_scratch(seed)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def text_context() -> Context:
     rows = np.arange(45)
     split = Split(rows[:30], rows[:0], rows[30:], rows[:0], "by hand", rows[:30] // 3 % 5)
     task = Task("classification", "text", ("food", "football", "weather"), "accuracy")
-    return Context(task, table, split, tiny_source(), Embedder(pipeline_of, None), seed=3)
+    return Context(task, table, split, tiny_source(), Embedder(pipeline_of, None), seed=3, teacher=tiny_source(1))
 
 
 def method_of(name: str, **changes: Any) -> Tuned:
@@ -187,10 +187,10 @@ def test_merged_equals_unmerged(name: str, context: Context) -> None:
     torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cotuning", "lwf", "stochnorm"])
+@pytest.mark.parametrize("name", ["cotuning", "lwf", "stochnorm", "distillation"])
 def test_what_a_method_cannot_adapt_is_refused_with_the_reason(name: str) -> None:
     with pytest.raises(UsageError, match=f"method '{name}' cannot adapt tiny"):
-        METHODS[name]().run(text_context())
+        METHODS[name]().run(replace(text_context(), teacher=None))
 
 
 @pytest.mark.parametrize("name", [name for name in TUNED if METHODS[name].refits])

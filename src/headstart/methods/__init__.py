@@ -53,6 +53,7 @@ METHODS = Registry(
         "reinit": "headstart.methods.reinit:Reinit",
         "soup": "headstart.methods.soup:Soup",
         "setfit": "headstart.methods.setfit:SetFit",
+        "distillation": "headstart.methods.distillation:Distillation",
         "scratch": "headstart.methods.scratch:Scratch",
     },
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from headstart.losses import task_loss
+from headstart.losses import distillation_loss, task_loss
 from headstart.methods import Context, FromProbe
 from headstart.recipe import Batch, Recipe
 
@@ -51,7 +51,7 @@ class LwF(FromProbe):
         layers = model.backbone.embeddings(batch.inputs)
         with torch.no_grad():
             self.source.to(batch.targets.device)
-            said = torch.softmax(self.source.source_logits(self.source(batch.inputs)) / heat, 1)
-        says = torch.log_softmax(model.backbone.source_logits(layers["last"]) / heat, 1)
+            said = self.source.source_logits(self.source(batch.inputs))
+        says = model.backbone.source_logits(layers["last"])
         task = task_loss(model.classify(layers[model.layer]), batch.targets, context.task, self.settings.smoothing)
-        return task - self.settings.keep * heat**2 * (said * says).sum(1).mean()
+        return task + self.settings.keep * distillation_loss(says, said, "classification", heat)
