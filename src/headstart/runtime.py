@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,6 +17,7 @@ __all__ = [
     "calm_threads",
     "device",
     "fast_bfloat16",
+    "kept_memory",
     "machine",
     "offline",
     "processor",
@@ -34,6 +38,9 @@ REPORTED = (
     "tokenizers",
     "safetensors",
 )
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Names of mallopt(3)."""
 
 
 def thread_count() -> int:
@@ -65,6 +72,27 @@ def use_threads() -> None:
 
     if torch.get_num_threads() != thread_count():
         torch.set_num_threads(thread_count())
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Keeps freed memory for the next step, where the C library is glibc; gives it back to the system at the end.
+
+    glibc returns large blocks at once, so that every step of a training gets its activations as new pages, which
+    the system has to clear: 0.62 against 0.36 s a step (EfficientNet-Lite0, 160 px, batches of 32, two cores).
+    """
+    library = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    if library is None:
+        yield
+        return
+    library.mallopt(M_MMAP_THRESHOLD, 1 << 30)
+    library.mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1)
+    try:
+        yield
+    finally:
+        library.mallopt(M_MMAP_THRESHOLD, 1 << 25)  # where glibc's own adaptation ends, and twice that
+        library.mallopt(M_TRIM_THRESHOLD, 1 << 26)
+        library.malloc_trim(0)
 
 
 @cache

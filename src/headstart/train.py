@@ -310,7 +310,7 @@ def _training(model: nn.Module, recipe: Recipe, device: str) -> Iterator[None]:
     _set_mode(model, recipe)
     torch.set_flush_denormal(True)
     try:
-        with CheapGradients():
+        with CheapGradients(), runtime.kept_memory():
             yield
     finally:
         torch.set_flush_denormal(False)
