@@ -24,6 +24,9 @@ class Answer(NamedTuple):
     exit_code: int = 0
 
 
+SILENT = Answer(None, lambda: None)
+"""Of a process that another one speaks for."""
+
 Command = Callable[[argparse.Namespace], Answer]
 
 
@@ -127,14 +130,19 @@ def _learning(command: argparse.ArgumentParser) -> None:
 
 
 def _fit(options: argparse.Namespace) -> Answer:
-    from headstart import console, planning, transfer
+    from headstart import console, parallel, planning, transfer
 
     data, settings = options.data, _settings(options)
     if options.resume:
         data, settings = planning.resumed(data, options.out, settings)
     if data is None:
         raise UsageError("fit needs DATA: a folder of class folders or a table file (or --resume with --out RUN)")
-    with console.listener(options.quiet) as listener:
+    with parallel.joined() as number, console.listener(options.quiet or number > 0) as listener:
+        if number:
+            from headstart.following import follow
+
+            follow(data, toml=options.config, **settings)
+            return SILENT
         if options.dry_run:
             plan = planning.plan(data, listener=listener, toml=options.config, **settings)
             return Answer(plan, lambda: console.show_plan(plan))
