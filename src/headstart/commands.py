@@ -11,7 +11,7 @@ from headstart.errors import ResourceError, UsageError
 
 __all__ = ["Answer", "add_to"]
 
-SETTINGS = "source score method budget seed input label group split problem metric test_share proof"
+SETTINGS = "source score method augment budget seed input label group split problem metric test_share proof"
 
 
 class Answer(NamedTuple):
@@ -45,6 +45,8 @@ def _learn(commands: Any) -> None:
     _learning(fit)
     fit.add_argument("--proof", metavar="HOW", help="full, quick (nothing trained from scratch) or off (default: full)")
     fit.add_argument("--method", metavar="NAME", help="how to adapt: auto, probe (default: auto)")
+    switch = argparse.BooleanOptionalAction
+    fit.add_argument("--augment", action=switch, default=None, help="vary training examples (default: yes)")
     fit.add_argument("--resume", action="store_true", help="go on with the run in --out, with its data and settings")
     fit.add_argument("--dry-run", action="store_true", help="say what would be done and what it would cost, and stop")
 
