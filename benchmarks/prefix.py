@@ -1,7 +1,7 @@
-"""Cached-prefix tuning of EfficientNet-Lite0: what a step costs, and what accuracy it reaches, with and without the cache.
+"""Cached-prefix tuning of EfficientNet-Lite0: what a step costs and what accuracy it reaches, with and without the cache.
 
-Run from the repository: ``python benchmarks/prefix.py steps``, then ``python benchmarks/prefix.py SET [--seeds 0 1]`` with
-SET ``hymenoptera`` or ``cifar10`` of ``../shared/data``. Steps of the kinds take turns, and medians of wall time are reported.
+Run from the repository: ``python benchmarks/prefix.py steps``, then ``python benchmarks/prefix.py SET [--seeds 0 1]``, SET
+being ``hymenoptera`` or ``cifar10`` of ``../shared/data``. Steps of the kinds take turns; medians of wall time are told.
 A set is trained on all of its training rows by LP-FT, by the last stages on cached states, and by the same stages
 without a cache (every step runs the frozen ones anew, on freshly augmented images); reported are test accuracy and
 seconds, those of caching included. Results are added to ``benchmarks/results/prefix.json``.
@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data/image"))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--epochs", type=float, default=METHODS["lpft"].settings.epochs)
     parser.add_argument("--ways", nargs="+", default=["lpft", "cached", "not cached"])
     options = parser.parse_args()
     torch.set_num_threads(thread_count())
@@ -60,7 +61,7 @@ def main() -> None:
         return
     for seed in options.seeds:
         for way in options.ways:
-            row = trained(options.data / options.what, way, seed)
+            row = trained(options.data / options.what, way, seed, options.epochs)
             print(f"{options.what}, {way}, seed {seed}: {row}", flush=True)
             known.setdefault("sets", {}).setdefault(options.what, {}).setdefault(way, {})[f"seed {seed}"] = row
             write_json(RESULTS, {**known, **about})
@@ -124,8 +125,7 @@ class NotCached(Prefix):
 
     def prepare(self, model: TargetModel, context: Context) -> TargetModel:
         """As with the cache, but the model takes images."""
-        suffixed = super().prepare(model, context)
-        assert isinstance(suffixed, Suffixed)
+        suffixed: Any = super().prepare(model, context)
         return _Whole(suffixed, suffixed.cut)
 
     def feed(self, model: TargetModel, context: Context, rows: Any) -> Any:
@@ -140,7 +140,7 @@ class _Whole(Suffixed):
         return super().forward(state)
 
 
-def trained(folder: Path, way: str, seed: int) -> dict[str, Any]:
+def trained(folder: Path, way: str, seed: int, epochs: float) -> dict[str, Any]:
     """Test accuracy and seconds of one way; all training rows, no early stopping, the same passes over them."""
     dataset = read(folder)
     split = data.split(dataset, seed=seed, test_share=0.2)
@@ -150,12 +150,13 @@ def trained(folder: Path, way: str, seed: int) -> dict[str, Any]:
     name, _, stages = way.partition(" of ")
     method = {"lpft": METHODS["lpft"], "cached": Prefix, "not cached": NotCached}[name]()
     changed = {"stages": int(stages)} if stages else {}
-    method.settings = replace(method.settings, epochs=METHODS["lpft"].settings.epochs, least_steps=40, **changed)
+    method.settings = replace(method.settings, epochs=epochs, least_steps=40, **changed)
     METHODS["probe"]().run(context)  # embeds, so that no way pays for it
     arm = method.run(context)
     logits = adapt.test_logits(dataset.examples, source, embedder, arm, split.test)
     right = logits.argmax(1) == dataset.examples.targets[split.test]
-    return {"accuracy": round(float(right.mean()), 4), "seconds": round(arm.seconds, 1), "rows": len(right)}
+    facts = {"seconds": round(arm.seconds, 1), "steps": arm.details["steps"], "test_rows": len(right)}
+    return {"accuracy": round(float(right.mean()), 4), **facts}
 
 
 if __name__ == "__main__":
