@@ -35,6 +35,8 @@ class Plan:
     repeats: int = 0
     budget: float | None = None
     """Seconds that the transfer may take; the proof may take twice that."""
+    augment: bool = True
+    """Whether the scratch twin's training examples may be varied: as the transfer's are."""
 
 
 def plan(dataset: Dataset, split: Split, proof: str, budget: float | None) -> Plan:
