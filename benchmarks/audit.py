@@ -4,9 +4,9 @@ Run from the repository: ``python benchmarks/audit.py [--data ../shared/data]``.
 copied into the test, each in every way below; found is the share that is paired with its original, false the share
 of the set's own test rows that are said to have a changed copy in the training rows and have none. A set's own copies
 are not planted by us: those of the drawings were looked at, and rows with the same drawing, changed (recoloured, one
-detail more, another back of a playing card), are counted apart; every pair not listed below counts as false. Labels: a tenth is flipped to another class at random;
-AUROC of the audit's plausibility for telling flipped from given, and precision and recall of the named suspects.
-Results are written to ``benchmarks/results/audit.json``.
+detail more, another back of a playing card), are counted apart; every pair not listed below counts as false.
+Labels: a tenth is flipped to another class at random; AUROC of the audit's plausibility for telling flipped from
+given, and precision and recall of the named suspects. Results are written to ``benchmarks/results/audit.json``.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def test_cross_validation_calls_a_negative_transfer_of_the_printed_size_as_often
 
 
 def test_cross_validation_with_models_fitted_inside_calls_a_negative_transfer_of_the_printed_size(evidence):
-    count, truth, discordant = evidence.crossed(120, (0.33, 0.8), 60)
+    count, truth, discordant = evidence.crossed(120, (0.4, 0.8), 60)
     assert discordant == pytest.approx(protocol.DISAGREEING, abs=0.03)
     assert truth == pytest.approx(-stats.detectable_gain_repeated(120, 5, 3, protocol.DISAGREEING), abs=0.03)
     assert count.negative / count.trials >= 0.75
