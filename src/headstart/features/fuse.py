@@ -66,6 +66,7 @@ class FrozenConv(nn.Module):
         padding = [0, 0] if self._same else [int(size) for size in conv.padding]
         self._how = (padding, list(conv.stride), list(conv.dilation), conv.groups)
         self._packed: Tensor | None = None
+        self.portable = False
 
     def forward(self, state: Tensor) -> Tensor:
         """``(N, C, H, W)`` to ``(N, C', H', W')``."""
@@ -74,7 +75,7 @@ class FrozenConv(nn.Module):
     def _convolved(self, state: Tensor) -> Tensor:
         if self._same:
             state = self._padded(state)
-        if not onednn(state.device.type):
+        if self.portable or not onednn(state.device.type):
             padding, stride, dilation, groups = self._how
             weight, bias = (one.to(state.device, state.dtype) for one in (self.weight, self.bias))
             convolved = nn.functional.conv2d(state, weight, bias, stride, padding, dilation, groups)
@@ -131,6 +132,13 @@ def onednn(device: str) -> bool:
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
+
+
+def portable(model: nn.Module) -> None:
+    """Makes fused convolutions float32 with the weights they have, of layers that every library knows; in place."""
+    for one in model.modules():
+        if isinstance(one, FrozenConv):
+            one.weight, one.gives, one.portable = one.weight.float(), torch.float32, True
 
 
 def pack(model: nn.Module) -> int:
