@@ -2,8 +2,8 @@
 
 Run from the repository: ``python benchmarks/embedding.py [--data ../shared/data] [PART ...]``; parts are images,
 texts, growth and probes. Times are whole: from files or texts to float32 rows, batches of 32. Sides take turns, and
-a ratio is that of their medians. Texts need ``pip install sentence-transformers``. Results are written to
-``benchmarks/results/embedding.json``, each with the machine it was measured on.
+a ratio is that of their medians. Texts need ``pip install sentence-transformers``, OpenVINO is the extra ``fast``.
+Results are written to ``benchmarks/results/embedding.json``, each with the machine it was measured on.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 from headstart import runtime, sources
 from headstart.backbones import Source
 from headstart.features import Embedder, run_backbone
+from headstart.features.converted import Converted
 from headstart.modalities import pipeline_of
 from headstart.store import write_json
 from headstart.types import Examples
@@ -106,6 +107,23 @@ def ours(source: Source, inputs: Sequence[Any], precision: str) -> Callable[[], 
     return run
 
 
+def by_openvino(source: Source, inputs: Sequence[Any]) -> Callable[[], Rows]:
+    """The same by OpenVINO, all of the source; it is converted in the first call."""
+    converted: list[Converted] = []
+    pipeline = pipeline_of(source)
+
+    def run() -> Rows:
+        rows = np.empty((len(inputs), source.card.dim), np.float32)
+        for positions, batch in pipeline.batches(inputs):
+            if not converted:
+                converted.append(Converted(source, batch, whole=True))
+            for _, layers in converted[0].run([(positions, batch)]):
+                rows[positions] = layers["last"]
+        return rows
+
+    return run
+
+
 def images(options: argparse.Namespace) -> dict[str, Any]:
     """Photographs of ants and bees by each packaged source, against timm's model, transform and defaults."""
     files = sorted((options.data / "image" / "hymenoptera").rglob("*.jpg"))
@@ -114,7 +132,7 @@ def images(options: argparse.Namespace) -> dict[str, Any]:
     for name in IMAGE_SOURCES:
         source = sources.resolve(name)
         sides = {"timm float32": by_timm(source, inputs)}
-        sides |= {precision: ours(source, inputs, precision) for precision in ("float32", "bfloat16")}
+        sides |= {"bfloat16": ours(source, inputs, "bfloat16"), "openvino": by_openvino(source, inputs)}
         found[name] = race(sides, len(inputs), options.turns, "timm float32")
         print(name, found[name], flush=True)
     return {"images": len(inputs), "turns": options.turns, "sources": found}
@@ -163,6 +181,7 @@ def texts(options: argparse.Namespace) -> dict[str, Any]:
 
     sides = {"sentence-transformers": encode}
     sides |= {precision: ours(source, inputs, precision) for precision in ("float32", "bfloat16")}
+    sides["openvino"] = by_openvino(source, inputs)
     return {"texts": len(inputs), **race(sides, len(inputs), options.turns, "sentence-transformers")}
 
 

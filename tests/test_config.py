@@ -42,6 +42,8 @@ def test_what_is_no_duration_is_refused(text):
         ({"seed": 1.5}, "seed is 1.5, which is not a whole number"),
         ({"seed": True}, "seed is True, which is not a number"),
         ({"label": ["a"]}, r"label is \['a'\], which is not a text"),
+        ({"augment": "perhaps"}, "augment is 'perhaps', which is not a switch; say true or false"),
+        ({"augment": 2}, "augment is 2, which is not a switch"),
         ({"budget": "soon"}, "budget: 'soon' is not a duration"),
     ],
 )
@@ -67,6 +69,18 @@ def test_bad_settings_files(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(UsageError, match=message):
         resolve({}, path, {})
+
+
+@pytest.mark.parametrize(("said", "found"), [("off", False), ("TRUE", True), (False, False), (0, False)])
+def test_switches(said, found):
+    assert resolve({"augment": said}, environment={}).augment is found
+
+
+def test_a_switch_in_a_file_and_in_the_environment(tmp_path):
+    toml = tmp_path / "x.toml"
+    toml.write_text("[fit]\naugment = false\n")
+    assert resolve({}, toml, {}).augment is False
+    assert resolve({"augment": None}, toml, {"HEADSTART_AUGMENT": "yes"}).augment is True
 
 
 def test_the_place_of_a_wrong_value_is_said():

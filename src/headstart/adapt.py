@@ -90,6 +90,7 @@ def adapt(
     methods: Sequence[str],
     seed: int,
     budget: float | None,
+    augment: bool,
     teacher: Source | None,
     embedder: Embedder,
     folder: Path | None = None,
@@ -110,6 +111,7 @@ def adapt(
         methods: Names of the method table, see `ladder`.
         seed: Decides every random number of training.
         budget: Seconds for ranking and adapting; None: as the recipes say.
+        augment: Whether training examples may be varied.
         teacher: Whom distillation learns from, see `roles`.
         embedder: Keeps the embeddings.
         folder: Where the state of an unfinished training is kept.
@@ -122,7 +124,7 @@ def adapt(
     def left(share: float) -> float | None:
         return None if budget is None else max(LEAST, share * (budget - (time.perf_counter() - begin)))
 
-    tools: dict[str, Any] = {"folder": folder, "progress": progress, "say": say}
+    tools: dict[str, Any] = {"augment": augment, "folder": folder, "progress": progress, "say": say}
     context = Context(task, examples, split, source, embedder, seed, teacher=teacher, **tools)
     inner = context.held_out()
     again = inner is not context

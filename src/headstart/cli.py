@@ -109,7 +109,7 @@ def _run(given: Sequence[str]) -> int:
         os.environ["HF_HUB_OFFLINE"] = "1"
     with contextlib.redirect_stdout(sys.stderr) if options.json else contextlib.nullcontext():
         answer: commands.Answer = options.run(options)
-    if options.json:
+    if options.json and answer is not commands.SILENT:
         _print_json(answer.document)
     else:
         answer.show()

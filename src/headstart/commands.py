@@ -11,7 +11,7 @@ from headstart.errors import ResourceError, UsageError
 
 __all__ = ["Answer", "add_to"]
 
-SETTINGS = "source score method budget seed input label group split problem metric test_share proof"
+SETTINGS = "source score method augment budget seed input label group split problem metric test_share proof"
 
 
 class Answer(NamedTuple):
@@ -23,6 +23,9 @@ class Answer(NamedTuple):
     """Prints it for people."""
     exit_code: int = 0
 
+
+SILENT = Answer(None, lambda: None)
+"""Of a process that another one speaks for."""
 
 Command = Callable[[argparse.Namespace], Answer]
 
@@ -42,6 +45,8 @@ def _learn(commands: Any) -> None:
     _learning(fit)
     fit.add_argument("--proof", metavar="HOW", help="full, quick (nothing trained from scratch) or off (default: full)")
     fit.add_argument("--method", metavar="NAME", help="how to adapt: auto, probe (default: auto)")
+    switch = argparse.BooleanOptionalAction
+    fit.add_argument("--augment", action=switch, default=None, help="vary training examples (default: yes)")
     fit.add_argument("--resume", action="store_true", help="go on with the run in --out, with its data and settings")
     fit.add_argument("--dry-run", action="store_true", help="say what would be done and what it would cost, and stop")
 
@@ -127,14 +132,19 @@ def _learning(command: argparse.ArgumentParser) -> None:
 
 
 def _fit(options: argparse.Namespace) -> Answer:
-    from headstart import console, planning, transfer
+    from headstart import console, parallel, planning, transfer
 
     data, settings = options.data, _settings(options)
     if options.resume:
         data, settings = planning.resumed(data, options.out, settings)
     if data is None:
         raise UsageError("fit needs DATA: a folder of class folders or a table file (or --resume with --out RUN)")
-    with console.listener(options.quiet) as listener:
+    with parallel.joined() as number, console.listener(options.quiet or number > 0) as listener:
+        if number:
+            from headstart.following import follow
+
+            follow(data, toml=options.config, **settings)
+            return SILENT
         if options.dry_run:
             plan = planning.plan(data, listener=listener, toml=options.config, **settings)
             return Answer(plan, lambda: console.show_plan(plan))

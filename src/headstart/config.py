@@ -21,6 +21,7 @@ __all__ = ["FitConfig", "parse_duration", "resolve"]
 
 ENVIRONMENT_PREFIX = "HEADSTART_"
 PROOFS = ("full", "quick", "off")
+SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -34,6 +35,8 @@ class FitConfig:
     """What orders the sources: ``fused``, ``prior``, or a score of the score table."""
     method: str = "auto"
     """How to adapt: a name of the method table, or ``auto``."""
+    augment: bool = True
+    """Whether training examples are varied as their modality allows: images are mirrored, shifted and cropped."""
     budget: float = 300.0
     """Seconds for ranking and adapting: what one waits for at a laptop. Less is used where less is needed."""
     seed: int = 0
@@ -130,10 +133,15 @@ def _from_toml(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
 def _typed(name: str, value: Any, called: str) -> Any:
     if name in ("source", "method") and isinstance(value, (list, tuple)):
         value = ",".join(map(str, value))
-    kinds: dict[str, Callable[[Any], Any]] = {"budget": parse_duration, "seed": _whole, "test_share": float}
-    what = "number" if name in kinds else "text"
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "augment": _switch,
+        "budget": parse_duration,
+        "seed": _whole,
+        "test_share": float,
+    }
+    what = {"augment": "switch; say true or false"}.get(name, "number" if name in kinds else "text")
     try:
-        if isinstance(value, (bool, list, tuple, dict)):
+        if isinstance(value, (list, tuple, dict)) or (isinstance(value, bool) and name != "augment"):
             raise TypeError
         return kinds.get(name, str)(value)
     except UsageError as error:
@@ -141,6 +149,13 @@ def _typed(name: str, value: Any, called: str) -> Any:
     except (TypeError, ValueError) as error:
         whole = "whole " if isinstance(value, float) else ""
         raise UsageError(f"{called} is {value!r}, which is not a {whole}{what}") from error
+
+
+def _switch(value: Any) -> bool:
+    found = SWITCHES.get(str(value).lower())
+    if found is None:
+        raise ValueError
+    return found
 
 
 def _whole(value: Any) -> int:

@@ -59,6 +59,7 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         budget: float | None = None,
         random_state: int | np.random.RandomState | None = 0,
         cache: bool = True,
+        augment: bool = True,
     ) -> None:
         self.source = source
         self.method = method
@@ -66,6 +67,7 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         self.budget = budget
         self.random_state = random_state
         self.cache = cache
+        self.augment = augment
 
     def transform(self, X: Sequence[Any]) -> NDArray[np.float32]:
         """Embeddings ``(N, D)`` float32 of N examples by the chosen source and layer.
@@ -79,7 +81,8 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
     def _fit(self, X: Any, targets: NDArray[Any]) -> None:
         """Fits to N examples and class numbers, or values, ``(N,)``."""
         config = resolve(
-            {"source": self.source, "method": self.method, "budget": self.budget, "seed": self._seed()}, environment={}
+            {name: getattr(self, name) for name in ("source", "method", "budget", "augment")} | {"seed": self._seed()},
+            environment={},
         )
         adapt.ladder(config.method)
         dataset = data.read((_examples(X), targets), problem=self._problem, modality=self.modality)  # type: ignore[arg-type]
@@ -94,7 +97,8 @@ class _Transfer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator
         ranked = ranking.rank(task, table, split, found, config.seed, config.budget, config.score, self._embedder)
         methods = adapt.ladder(config.method, task, len(split.train))
         source, teacher = adapt.roles(methods, found, ranked)
-        arms = adapt.adapt(task, table, split, source, methods, config.seed, config.budget, teacher, self._embedder)
+        plan = (methods, config.seed, config.budget, config.augment, teacher)
+        arms = adapt.adapt(task, table, split, source, *plan, self._embedder)
         self.arm_: Arm = next(arm for arm in arms if arm.name == adapt.choose(task, table, arms))
         self.ranking_: Ranking = ranked
         self.source_: SourceCard = source.card
@@ -179,6 +183,7 @@ class TransferClassifier(ClassifierMixin, _Transfer):  # type: ignore[misc]
         budget: Seconds for ranking and adapting; None: five minutes.
         random_state: Decides every random number; None draws new ones at every ``fit``.
         cache: Keep embeddings on disk. In memory they stay as long as the estimator lives.
+        augment: Vary training examples where a method trains step by step.
 
     Attributes:
         classes_: The classes ``(C,)``, sorted, as given in ``y``.

@@ -23,8 +23,10 @@ def task_loss(
 
     logits = logits.float()
     if task.problem == "classification":
-        heavy = None if weights is None else logits.new_tensor(weights)
-        return functional.cross_entropy(logits, targets, heavy, label_smoothing=smoothing)
+        if weights is None:
+            return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+        heavy = logits.new_tensor(weights)  # divided by the rows, not by their weights: parts of a batch add up to it
+        return functional.cross_entropy(logits, targets, heavy, reduction="none", label_smoothing=smoothing).mean()
     if task.problem == "multilabel":
         return functional.binary_cross_entropy_with_logits(logits, targets * (1 - smoothing) + smoothing / 2)
     return functional.mse_loss(logits[:, 0], targets)

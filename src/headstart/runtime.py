@@ -44,9 +44,12 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 
 def thread_count() -> int:
-    """CPU threads this process may use: ``HEADSTART_THREADS``, else the cores it is allowed on."""
-    asked = os.environ.get("HEADSTART_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) > 0 else len(os.sched_getaffinity(0))
+    """CPU threads this process may use: ``HEADSTART_THREADS``, else its part of the cores it is allowed on."""
+    asked, here = (os.environ.get(name, "") for name in ("HEADSTART_THREADS", "LOCAL_WORLD_SIZE"))
+    if asked.isdigit() and int(asked) > 0:
+        return int(asked)
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores // int(here)) if here.isdigit() and int(here) > 0 else cores
 
 
 def offline() -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from headstart import runtime
+from headstart import parallel, runtime
 from headstart.batches import part_of, positions_of, to_device
 from headstart.checkpoint import Checkpoint
 from headstart.depthwise import CheapGradients
@@ -53,6 +53,8 @@ class Trainer:
         look: Loss on held-out rows, for early stopping; None: the last weights are kept.
         checkpoint: Where the state is kept, for a killed process; None: nowhere.
         on_progress: Called with (done, total) steps.
+        shared: Whether the processes of `headstart.parallel` divide each batch: all make the same trainer, the
+            first decides, and all hold the same weights.
     """
 
     def __init__(
@@ -67,11 +69,12 @@ class Trainer:
         look: Callable[[], float] | None = None,
         checkpoint: Checkpoint | None = None,
         on_progress: Callable[[int, int], None] = lambda *_: None,
+        shared: bool = False,
     ) -> None:
         self.model, self.groups, self.loss, self.feed, self.recipe, self.seed = model, groups, loss, feed, recipe, seed
         self.device, self.precision = runtime.device(), torch.bfloat16 if runtime.fast_bfloat16() else torch.float32
         self.targets, self.codes = _target_tensor(targets).to(self.device), targets
-        self.look, self.checkpoint, self.on_progress = look, checkpoint, on_progress
+        self.look, self.checkpoint, self.on_progress, self.shared = look, checkpoint, on_progress, shared
         self.names = _freeze_all_but(model, groups)
         self.trained = dict(zip(self.names, (p for group in groups for p in group.parameters), strict=True))
         self.optimizer = torch.optim.AdamW(
@@ -118,6 +121,7 @@ class Trainer:
         end, begin = min(steps, until if until is not None else steps), time.perf_counter()
         self.outcome.steps = steps
         self._resume()
+        end = self._agree(end) if self.shared else end
         good = self._state()
         every = max(1, math.ceil(end / self.recipe.looks))
         with (
@@ -126,13 +130,14 @@ class Trainer:
             _finishing() as stopped,
         ):
             while self.step < end:
-                if not self._advance(self.step, steps):
+                if not self._advance(self.step, self.outcome.steps):
                     self._roll_back(good)
                     continue
                 self.step += 1
                 self.on_progress(self.step, end)
                 looking = self.step % every == 0 or self.step == end
                 over = looking and self._look()
+                over = parallel.agreed(over) if looking and self.shared else over
                 if looking:
                     good = self._state()
                 if self.checkpoint:
@@ -145,6 +150,17 @@ class Trainer:
         self.outcome.seconds = time.perf_counter() - begin
         self.outcome.pace = self.outcome.seconds / max(1, self.step)
         return self.outcome
+
+    def _agree(self, end: int) -> int:
+        """Every process goes on from the state of the first one, to its end."""
+        if parallel.number() == 0:
+            tensors, facts = self._state()
+            parallel.send({**facts, "end": end}, tensors)
+            return end
+        facts, tensors = parallel.receive()
+        self._restore(tensors, facts)
+        self.outcome.steps = int(facts["steps"])
+        return int(facts["end"])
 
     def _advance(self, step: int, steps: int) -> bool:
         """One step of AdamW; False, and nothing changed, where loss or gradient is not finite."""
@@ -171,7 +187,8 @@ class Trainer:
         while True:
             self.optimizer.zero_grad(set_to_none=True)
             try:
-                return sum(self._piece(inputs, positions, part, step) for part in self._parts(len(positions)))
+                loss = sum(self._piece(inputs, positions, part, step) for part in self._parts(len(positions)))
+                break
             except (RuntimeError, MemoryError) as error:
                 if not _is_exhausted(error):
                     raise
@@ -180,9 +197,14 @@ class Trainer:
             self.pieces *= 2
             size = math.ceil(len(positions) / self.pieces)
             self.outcome.events.append(f"memory ran out: batches of {size}, {self.pieces} a step, from step {step} on")
+        return parallel.sum_gradients(list(self.trained.values()), loss) if self.shared else loss
 
     def _parts(self, rows: int) -> Iterator[IndexArray]:
-        return (part for part in np.array_split(np.arange(rows), self.pieces) if len(part))
+        """This process's rows of a batch, in pieces."""
+        mine = np.arange(rows)
+        if self.shared:
+            mine = np.array_split(mine, parallel.size())[parallel.number()]
+        return (part for part in np.array_split(mine, self.pieces) if len(part))
 
     def _piece(self, inputs: Any, positions: IndexArray, part: IndexArray, step: int) -> float:
         """Adds the gradients of some rows of a batch; returns their share of its mean loss."""
@@ -340,6 +362,7 @@ def _finishing() -> Iterator[list[Callable[[], None]]]:
         yield stopped
         return
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: handler for number, handler in previous.items() if handler is not signal.SIG_IGN}
 
     def note(number: int, frame: FrameType | None) -> None:
         handler = previous[signal.Signals(number)]

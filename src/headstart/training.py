@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headstart import heads, runtime
+from headstart import heads, parallel, runtime
 from headstart.backbones.source import Source
 from headstart.calibration import log_losses, temperature
 from headstart.checkpoint import Checkpoint
-from headstart.recipe import Feed
+from headstart.errors import ResourceError
+from headstart.recipe import Feed, Outcome
 from headstart.store import fingerprint
 from headstart.types import Arm, FloatArray, IndexArray, LinearHead, Predictions
 
@@ -46,7 +48,8 @@ class Training:
 
         runtime.use_threads()
         self.begin = time.perf_counter()
-        self.method, self.context, self.recipe = method, context, method.settings
+        self.method, self.context = method, context
+        self.recipe = method.settings if context.augment else replace(method.settings, augment=False)
         task, split = context.task, context.split
         targets = context.examples.targets[split.train]
         self.center, self.scale = context.target_moments
@@ -56,7 +59,12 @@ class Training:
             self.model = method.prepare(model, context).to(runtime.device())
         self.start = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.targets = (targets - self.center) / self.scale if task.problem == "regression" else targets
-        self.validation = method.feed(self.model, context, split.validation) if len(split.validation) else None
+
+    @cached_property
+    def validation(self) -> Feed | None:
+        """Held-out rows, decoded; None where there are none."""
+        rows = self.context.split.validation
+        return self.method.feed(self.model, self.context, rows) if len(rows) else None
 
     def arm(self) -> Arm:
         """Trains, and settles by held-out rows what ships."""
@@ -81,7 +89,7 @@ class Training:
             source=context.source.name,
             method=self.method.name,
             seed=context.seed,
-            seconds=time.perf_counter() - self.begin,
+            seconds=(time.perf_counter() - self.begin) * (parallel.size() if self._shared else 1),
             layer=model.layer,
             head=head,
             validation=validation,
@@ -97,30 +105,68 @@ class Training:
             },
         )
 
-    def _train(self) -> Any:
-        from headstart.train import Trainer
+    def follow(self, job: Mapping[str, Any]) -> None:
+        """Takes part in the training of the first process, see `headstart.parallel`.
 
-        context, recipe, method = self.context, self.recipe, self.method
-        checkpoint = self._checkpoint()
-        what = f"{method.name} of {context.source.name}"
-        trainer = Trainer(
-            self.model,
-            method.parameter_groups(self.model),
-            lambda model, batch: method.loss(model, batch, context),  # type: ignore[arg-type]
-            method.feed(self.model, context, context.split.train),
-            self.targets,
-            recipe,
-            context.seed,
-            self._look if self._judges else None,
-            checkpoint,
-            lambda done, total: context.progress(what, done, total),
-        )
-        steps = self._affordable(trainer, recipe.steps(len(self.targets)))
+        Raises:
+            ResourceError: If the first process prepared another training, or is gone.
+        """
+        if job["key"] != self._key():
+            raise ResourceError("a process of this fit read other data, or has other weights, than the first one")
+        trainer = self._trainer(None, None)
+        timed, _ = parallel.receive()
+        if timed:
+            trainer.pace()
+        trainer.run(1)  # the first process says how many
+
+    def _job(self) -> dict[str, Any]:
+        """What the other processes need to take part."""
+        context = self.context
+        facts = {"method": self.method.name, "split": context.split, "seed": context.seed, "augment": context.augment}
+        origins = {"source": context.source.fingerprint, "teacher": context.teacher and context.teacher.fingerprint}
+        return {**facts, **origins, "notes": self.method.notes(), "key": self._key()}
+
+    @property
+    def _shared(self) -> bool:
+        """Whether several processes divide each batch."""
+        return parallel.size() > 1 and self.recipe.freeze_statistics and not self.method.together
+
+    def _train(self) -> Outcome:
+        context, checkpoint = self.context, self._checkpoint()
+        if self._shared:
+            parallel.send(self._job())
+        trainer = self._trainer(self._look if self._judges else None, checkpoint)
+        planned = trainer.planned()
+        timed = planned is None and context.seconds is not None
+        if self._shared:
+            parallel.send(timed)
+        steps = planned or self.recipe.steps(len(self.targets))
+        if timed:
+            steps = self._affordable(trainer, steps)
         share = float(context.like.details["share"]) if context.like else 1.0
         outcome = trainer.run(steps, max(1, round(share * steps)))
         if checkpoint:
             checkpoint.remove()
         return outcome
+
+    def _trainer(self, look: Callable[[], float] | None, checkpoint: Checkpoint | None) -> Trainer:
+        from headstart.train import Trainer
+
+        context, method = self.context, self.method
+        what = f"{method.name} of {context.source.name}"
+        return Trainer(
+            self.model,
+            method.parameter_groups(self.model),
+            lambda model, batch: method.loss(model, batch, context),  # type: ignore[arg-type]
+            method.feed(self.model, context, context.split.train),
+            self.targets,
+            self.recipe,
+            context.seed,
+            look,
+            checkpoint,
+            lambda done, total: context.progress(what, done, total),
+            self._shared,
+        )
 
     @property
     def _judges(self) -> bool:
@@ -128,13 +174,8 @@ class Training:
         return self.validation is not None and self.context.like is None and not self.method.refits
 
     def _affordable(self, trainer: Trainer, steps: int) -> int:
-        """As many of the steps as fit the budget, by timed ones; says so. A checkpoint keeps to its own plan."""
-        seconds = self.context.seconds
-        if planned := trainer.planned():
-            return planned
-        if seconds is None:
-            return steps
-        pace = trainer.pace()
+        """As many of the steps as fit the budget, by timed ones; says so."""
+        seconds, pace = self.context.seconds or 0.0, trainer.pace()
         fitting = max(1, min(steps, int(seconds / pace)))
         rest = f"; {steps:,} would not fit the budget" if fitting < steps else ""
         length = f"{fitting:,} steps of {pace:.2g} s, about {max(1, round(fitting * pace)):,} s"
@@ -147,9 +188,14 @@ class Training:
         context = self.context
         if context.folder is None:
             return None
-        decides = (self.method.name, repr(self.recipe), context.examples, context.split.train, context.source)
-        key = fingerprint(*decides, context.task, context.split.validation, context.seed, context.teacher)
+        key = self._key()
         return Checkpoint(context.folder / f"{self.method.name}-{key[:12]}.safetensors", key)
+
+    def _key(self) -> str:
+        """Hash of everything that decides the training, but for its number of steps."""
+        context = self.context
+        decides = (self.method.name, repr(self.recipe), context.examples, context.split.train, context.source)
+        return fingerprint(*decides, context.task, context.split.validation, context.seed, context.teacher)
 
     def _look(self) -> float:
         """Calibrated log-loss of the validation rows, as the model is now."""

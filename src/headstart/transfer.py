@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def fit(
 
         # 2. Split: the test rows are opened by the proof only.
         split = run.step("split", data.split, dataset, config.seed, config.test_share)
-        how = evidence.plan(dataset, split, config.proof, config.budget)
+        how = replace(evidence.plan(dataset, split, config.proof, config.budget), augment=config.augment)
         for sentence in evidence.announce(task, split, how):
             tell.say(sentence)
 
@@ -81,7 +81,7 @@ def fit(
         ledger = run.step("initialize", initialization.begin, task, source, given=(remember,))
 
         # 5. Adapt: the arms, simplest first; 6. choose: the simplest that validation finds as good as any.
-        plan = (methods, config.seed, config.budget, teacher)
+        plan = (methods, config.seed, config.budget, config.augment, teacher)
         tools = (embedder, run.folder / "training", tell.progress, tell.say, run.spent["rank"])
         arms = run.step("adapt", adapt.adapt, task, table, split, source, *plan, given=tools)
         arm = next(one for one in arms if one.name == adapt.choose(task, table, arms))

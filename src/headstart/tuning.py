@@ -43,6 +43,8 @@ class Context:
     """Most seconds that training may take, by a few timed steps; None: the recipe's steps, whatever they take."""
     like: Arm | None = None
     """The method's own arm on fewer rows: its share of the schedule, mix and temperature are taken over."""
+    augment: bool = True
+    """Whether training examples may be varied."""
     teacher: Source | None = None
     """Whom distillation learns from: a larger source."""
     notes: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -131,6 +133,9 @@ class Tuned:
     def __init__(self, settings: Recipe | None = None) -> None:
         self.settings = settings or type(self).settings
 
+    together: ClassVar[bool] = False
+    """Whether the loss looks at the rows of a batch together, so that several processes cannot divide it."""
+
     # --- the contract: what a method can change -------------------------------------------------
 
     def obstacle(self, context: Context) -> str | None:  # noqa: ARG002
@@ -176,8 +181,12 @@ class Tuned:
             raise UsageError(f"method '{self.name}' cannot adapt {context.source.name}: {obstacle}")
         from headstart.training import Training
 
+        return Training(self.suited(context), context).arm()
+
+    def suited(self, context: Context) -> Tuned:
+        """The method with its settings for texts, where it has some and no others were given."""
         own = self.settings is type(self).settings and context.task.modality == "text"
-        return Training(type(self)(self.texts) if own and self.texts else self, context).arm()
+        return type(self)(self.texts) if own and self.texts else self
 
 
 def layered(

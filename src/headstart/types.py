@@ -313,6 +313,7 @@ class Arm:
     method: str
     seed: int
     seconds: float
+    """Of computing: where several processes share a training, those of all of them."""
     layer: str
     head: LinearHead
     validation: Predictions

@@ -248,3 +248,22 @@ def test_an_embedding_does_not_depend_on_its_batch(name, kind, precision):
     whole = run(inputs)
     for start, stop in ((0, 1), (3, 5), (7, 16), (34, 35)):
         np.testing.assert_array_equal(run(inputs[start:stop]), whole[start:stop])
+
+
+def test_bfloat16_is_as_good_on_smooth_images():
+    """Small images enlarged: what their neighbouring pixels differ by is little beside what they are."""
+    from PIL import Image
+
+    from headstart import sources
+    from headstart.modalities import pipeline_of
+
+    source = sources.resolve("efficientnet-lite2")
+    source = source.with_input(replace(source.card.input, size=96))
+    rng = np.random.default_rng(0)
+    inputs = [Image.fromarray(rng.integers(60, 190, (6, 6, 3), dtype=np.uint8)).resize((96, 96)) for _ in range(8)]
+    rows = []
+    for precision in ("float32", "bfloat16"):
+        batches = pipeline_of(source).batches(inputs)
+        ((_, layers),) = features.run_backbone(source.backbone(), batches, "cpu", precision)
+        rows.append(layers["last"])
+    assert engine._cosines(*rows).mean() > engine.PARITY

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,16 +12,6 @@ from headstart.losses import distillation_loss
 from headstart.methods import METHODS
 from headstart.methods.distillation import Distillation
 from headstart.methods.lpft import LPFT
-
-
-@pytest.fixture(scope="module")
-def suite() -> ModuleType:
-    """The conformance suite's tiny sources and data."""
-    path = Path(__file__).parents[1] / "conformance" / "test_methods.py"
-    spec = importlib.util.spec_from_file_location("conformance_of_methods", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def short() -> Distillation:

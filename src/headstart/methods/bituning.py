@@ -44,6 +44,7 @@ class BiTuning(FromProbe):
     """
 
     name = "bituning"
+    together = True
     settings: Settings = Settings()
     texts = Settings(rate=1e-4, epochs=5, least_steps=60)
 

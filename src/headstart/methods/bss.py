@@ -33,6 +33,7 @@ class BSS(FromProbe):
     """Batch spectral shrinkage (Chen et al. 2019): adds ``eta * sum of the k smallest squared singular values``."""
 
     name = "bss"
+    together = True
     settings: Settings = Settings()
 
     def loss(self, model: TargetModel, batch: Batch, context: Context) -> Tensor:

@@ -34,6 +34,7 @@ class Contrastive(Tuned):
 
     name = "contrastive"
     refits = True
+    together = True
     settings: Settings = Settings(rate=2e-4, epochs=10, least_steps=90, most_steps=120, classes_a_batch=8)
     """A fixed number of small steps: more of them only memorise the rows."""
     texts = replace(settings, rate=1e-4)

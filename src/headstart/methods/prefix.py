@@ -80,7 +80,7 @@ class Prefix(Tuned):
     def feed(self, model: TargetModel, context: Context, rows: IndexArray) -> Feed:
         """What the prefix gives for these rows; several views of those that are trained on."""
         assert isinstance(model, Suffixed)  # noqa: S101 - `prepare` made it
-        views = self.settings.views if rows is context.split.train else 1
+        views = self.settings.views if rows is context.split.train and context.augment else 1
         inner = super().feed(model, context, rows)
         return States(inner, model.backbone.prefix(model.cut), views, context.seed)
 

@@ -29,6 +29,7 @@ class SetFit(Tuned):
     name = "setfit"
     settings = Recipe(rate=1e-4, most_steps=120, epochs=20, classes_a_batch=8, smoothing=0.0)
     refits = True
+    together = True
 
     def obstacle(self, context: Context) -> str | None:
         """A task without classes."""

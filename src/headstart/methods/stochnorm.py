@@ -25,6 +25,7 @@ class StochNorm(FromProbe):
     """
 
     name = "stochnorm"
+    together = True
 
     def obstacle(self, context: Context) -> str | None:
         """A source without BatchNorm."""

@@ -137,11 +137,12 @@ def _twin(
         return None, "not measured"
     seconds = twin.seconds_for(arms, given.spent)
     for longer in LONGER:
-        if found := given.recall("twin", twin.train, *decided, source, longer * seconds):
+        if found := given.recall("twin", twin.train, *decided, source, longer * seconds, how.augment):
             return found  # type: ignore[no-any-return]
     given.say(f"Training {source.name} from scratch for up to {seconds:,.0f} s, to see what its weights are worth.")
     tools = (given.embedder, given.folder, given.progress)
-    result: tuple[ArmResult | None, str] = given.remember("twin", twin.train, *decided, source, seconds, given=tools)
+    asked = (*decided, source, seconds, how.augment)
+    result: tuple[ArmResult | None, str] = given.remember("twin", twin.train, *asked, given=tools)
     return result
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from headstart.adapt import test_logits
 from headstart.backbones.source import Source
@@ -46,6 +47,7 @@ def train(
     seed: int,
     source: Source,
     seconds: float,
+    augment: bool,
     embedder: Embedder,
     folder: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda *_: None,
@@ -62,11 +64,13 @@ def train(
         seed: Decides its weights and every random number of training.
         source: Gives the architecture and the preprocessing.
         seconds: Time to train.
+        augment: Whether its training examples may be varied.
         embedder: Predicts with it.
         folder: Where the state of an unfinished training is kept.
         progress: Called with (what, done, total).
     """
-    context = Context(task, examples, split, source, embedder, seed, folder=folder, progress=progress)
+    tools: dict[str, Any] = {"augment": augment, "folder": folder, "progress": progress}
+    context = Context(task, examples, split, source, embedder, seed, **tools)
     inner, method = context.held_out(), METHODS["scratch"]()
     twice = inner is not context
     try:
