@@ -150,6 +150,10 @@ class Tuned:
         """What trains, and how fast; every other parameter stays as it is, to the last bit."""
         return layered(model)
 
+    def steps(self, context: Context) -> int:
+        """How many steps a whole training has, where the budget has room for them."""
+        return self.settings.steps(len(context.split.train))
+
     def loss(self, model: TargetModel, batch: Batch, context: Context) -> Tensor:
         """Mean loss of a batch."""
         weights = context.class_weights(self.settings.balance)

@@ -23,6 +23,9 @@ class Settings(Recipe):
 
     temperature: float = 0.1
     """Cosines are divided by this."""
+    most_a_class: int = 20
+    """Steps that are enough for each class: two classes are memorised sooner than many (SST-2 at 500 labels, other
+    rows of its training file: 0.80 after 120 steps, 0.82 after 40)."""
 
 
 class Contrastive(Tuned):
@@ -36,13 +39,17 @@ class Contrastive(Tuned):
     refits = True
     together = True
     settings: Settings = Settings(rate=2e-4, epochs=10, least_steps=90, most_steps=120, classes_a_batch=8)
-    """A fixed number of small steps: more of them only memorise the rows."""
+    """Small steps, and few: more of them only memorise the rows."""
     texts = replace(settings, rate=1e-4)
 
     def obstacle(self, context: Context) -> str | None:
         """A task without classes."""
         problem = context.task.problem
         return None if problem == "classification" else f"the task is {problem}, and contrast needs classes"
+
+    def steps(self, context: Context) -> int:
+        """Few for few classes."""
+        return min(super().steps(context), self.settings.most_a_class * context.task.outputs)
 
     def parameter_groups(self, model: TargetModel) -> list[Group]:
         """Every layer; the head is fitted afterwards."""
