@@ -142,13 +142,13 @@ def test_heat_of_a_transformer_is_at_the_tokens_before_its_last_attention(photo_
     from timm.models._hub import save_for_hf
 
     torch.manual_seed(0)
-    library = timm.create_model("vit_tiny_patch16_224", num_classes=2, depth=3).eval()
+    library = timm.create_model("vit_tiny_patch16_224", num_classes=2).eval()
     with torch.no_grad():
         for block in library.blocks:  # random weights hardly attend: here the places differ
             block.attn.qkv.weight.mul_(8)
     folder = tmp_path / "vit"
     folder.mkdir()
-    save_for_hf(library, folder, model_config={"model_args": {"depth": 3}}, safe_serialization=True)
+    save_for_hf(library, folder, safe_serialization=True)
     source = sources.resolve(f"timm:{folder}", "image")
     inputs = sorted(photo_folder.rglob("*.png"))[::12]
     weight = np.random.default_rng(0).normal(size=(3, source.card.dim)).astype(np.float32)
@@ -157,7 +157,7 @@ def test_heat_of_a_transformer_is_at_the_tokens_before_its_last_attention(photo_
     assert heat.shape == (3, 14, 14)
 
     kept: list[torch.Tensor] = []
-    library.blocks[1].register_forward_hook(lambda _module, _given, tokens: kept.append(tokens))
+    library.blocks[-2].register_forward_hook(lambda _module, _given, tokens: kept.append(tokens))
     (_, batch), *_ = pipeline_of(source).batches(inputs)
     pooled = library.forward_head(library.forward_features(batch), pre_logits=True)
     (slope,) = torch.autograd.grad((pooled @ torch.from_numpy(weight).T).max(1).values.sum(), kept[0])
