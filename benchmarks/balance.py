@@ -1,6 +1,7 @@
 """What to do where classes are skewed and the metric counts them alike: nothing, class weights, or balanced batches.
 
-Run from the repository: ``python benchmarks/balance.py [--seeds 0 1 2] [SET ...]``. LP-FT of a text source on 500 rows of
+Run from the repository: ``python benchmarks/balance.py [--seeds 0 1 2] [SET ...]``.
+LP-FT of a text source on 500 rows of
 each set, drawn as ``../shared/data/README.md`` says; balanced accuracy and log-loss on the test rows, with the
 standard error over seeds of the difference to doing nothing. Results: ``benchmarks/results/balance.json``.
 """
