@@ -2,10 +2,11 @@
 
 Run from the repository: ``python benchmarks/audit.py [--data ../shared/data]``. Copies: 200 training examples are
 copied into the test, each in every way below; found is the share that is paired with its original, false the share
-of the set's own test rows that are said to have a changed copy in the training rows. A set's own copies are not
-planted by us: they count as false, though many are real. Labels: a tenth is flipped to another class at random;
-AUROC of the audit's plausibility for telling flipped from given, and precision and recall of the named suspects.
-Results are written to ``benchmarks/results/audit.json``.
+of the set's own test rows that are said to have a changed copy in the training rows and have none. A set's own copies
+are not planted by us: those of the drawings were looked at, and rows with the same drawing, changed (recoloured, one
+detail more, another back of a playing card), are counted apart; every pair not listed below counts as false.
+Labels: a tenth is flipped to another class at random; AUROC of the audit's plausibility for telling flipped from
+given, and precision and recall of the named suspects. Results are written to ``benchmarks/results/audit.json``.
 """
 
 from __future__ import annotations
@@ -34,6 +35,35 @@ from headstart.types import Dataset
 IMAGES = ("image/cifar10", "image/hymenoptera", "image/openclipart")
 TEXTS = ("text/trec6", "text/banking77", "text/tweeteval_emotion")
 SOURCES = {"image": "efficientnet-lite0", "text": "all-minilm-l6-v2"}
+VARIANTS = {
+    tuple(pair.split())
+    for pair in """
+    potato_nicu_buculei_01 potato_nicu_buculei_
+    small_plate_bw large_plate_bw
+    turkey_platter_01_with_fruit_and_vegitables_01 turkey_on_platter_01
+    australia_02 australia-black
+    brazil_marcelo_staudt_01 brazil_states_marcelo_st_01
+    gps_geko__ganson gps_geko_ganson1
+    svg_globe svg_globe_green
+    red_flower_01 red_flower_03
+    tree_02 plain_tree_01
+    bordered_h_4 ornamental_h_4
+    bordered_jk_b ornamental_jk_b
+    ornamental_c_6 simple_c_6
+    ornamental_s_10 simple_s_10
+    simple_h_j bordered_h_j
+    simple_h_j ornamental_h_j
+    simple_s_k white_s_k
+    united_kingdom great_britain_flag_filip_01
+    bullet_hole_linda_kim_r bullet_hole_linda_kim_v
+    bullet_hole_linda_kim_r bullet_hole_linda_kim_w
+    bullet_hole_linda_kim_x bullet_hole_linda_kim_v
+    bullet_hole_linda_kim_x bullet_hole_linda_kim_w
+    sailboat_illustration sailboat_illustration_labels
+    """.strip().splitlines()
+}
+"""Of the drawings: names of training and test files that show the same drawing, changed; judged by eye. Not listed, so
+false: other phases of a moon, other faces, the same card of another suit, other poses of a figure, other road signs."""
 PLANTED = 200
 MOST = 3000
 RESULTS = Path(__file__).parent / "results" / "audit.json"
@@ -114,11 +144,16 @@ def image_copies(dataset: Dataset) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         files = [shutil.copy(inputs[train[row]], Path(place) / f"{row}.jpg") for row in chosen]
         same = [digest in exact for digest in data.table_of(files, "image").digests]
-    leaking = {other for one, other in clean if one < len(train) <= other}
+    across = [(train[one], test[other - len(train)]) for one, other in clean if one < len(train) <= other]
+    across = [(one, other) for one, other in across if digests[other] not in exact]
+    variants = {b for a, b in across if (Path(inputs[a]).stem, Path(inputs[b]).stem) in VARIANTS}
+    false = {other for _, other in across} - variants
     originals = [open_image(inputs[train[row]]) for row in chosen]
     row: dict[str, Any] = {
         "exact": float(np.mean(same)),
-        "false": sum(digests[test[other - len(train)]] not in exact for other in leaking) / len(test),
+        "false": len(false) / len(test),
+        "false rows": sorted(Path(inputs[row]).stem for row in false),
+        "own changed copies": len(variants) / len(test),
         "rows": len(known),
         "seconds": round(seconds, 2),
     }

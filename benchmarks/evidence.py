@@ -22,7 +22,7 @@ from headstart import evaluate, stats
 from headstart.prove import protocol, resampling, verdict
 from headstart.runtime import versions
 from headstart.store import write_json
-from headstart.types import Examples, FloatArray, Gain, IndexArray, Task
+from headstart.types import Examples, FloatArray, Gain, IndexArray
 
 RESULTS = Path(__file__).parent / "results" / "evidence.json"
 CLASSES = np.array([0.5, 0.25, 0.15, 0.1])
@@ -74,10 +74,37 @@ def held_out(rows: int, gain: float, discordant: float, metric: str, trials: int
         both_wrong = draw > 0.9
         wrong = (targets + generator.integers(1, len(CLASSES), rows)) % len(CLASSES)
         ours, theirs = (np.eye(4)[np.where(right & ~both_wrong, targets, wrong)] for right in (first, second))
-        statistic, differing = evaluate.difference(metric, ours, theirs, targets, "classification")
-        found = stats.paired_bootstrap(statistic, rows, differing=differing, seed=trial, resamples=RESAMPLES)
+        paired = evaluate.difference(metric, ours, theirs, targets, "classification")
+        found = stats.paired_bootstrap(**paired._asdict(), seed=trial, resamples=RESAMPLES)
         count.add(found.low, found.high, only_first - only_second)
     return count
+
+
+def turns(rows: int, gain: float, discordant: float, trials: int, seed: int = 0) -> Count:
+    """Repeated cross-validation of answers that are drawn: a row of which the arms differ does so in each repetition.
+
+    What is random is which rows fall into which fold, and, of a fifth of the rows, what their answers are:
+    there, learning from other rows changed them.
+    """
+    generator, count, repeats = np.random.default_rng(seed), Count(), _repeats(rows)
+    shares = [(discordant + gain) / 2, (discordant - gain) / 2, 1 - discordant]
+
+    def answers(*shape: int) -> FloatArray:
+        return generator.choice([1.0, -1.0, 0.0], shape, p=shares)
+
+    n_test = round(rows / protocol.FOLDS)
+    for _ in range(trials):
+        changed = generator.random((repeats, rows)) < 0.2
+        given = np.where(changed, answers(repeats, rows), answers(rows))
+        parts = [np.array_split(generator.permutation(one), protocol.FOLDS) for one in given]
+        differences = [part.mean() for repeat in parts for part in repeat]
+        found = stats.corrected_t(differences, rows - n_test, n_test)
+        count.add(found.low, found.high, gain)
+    return count
+
+
+def _repeats(rows: int) -> int:
+    return protocol.OFTEN if rows <= protocol.SMALL else protocol.SELDOM
 
 
 def views(rows: int, skills: tuple[float, ...], generator: np.random.Generator) -> tuple[Examples, list[FloatArray]]:
@@ -99,26 +126,41 @@ def ridge(targets: np.ndarray, embeddings: FloatArray, train: IndexArray, test: 
     return np.asarray((asked - center) @ weights + wanted.mean(axis=0))
 
 
-def crossed(rows: int, skills: tuple[float, ...], trials: int, seed: int = 0) -> tuple[Count, float]:
+def crossed(rows: int, skills: tuple[float, ...], trials: int, seed: int = 0) -> tuple[Count, float, float]:
     """The protocol of small data: the best of all sources but the last is picked inside, and compared with the last.
 
     Returns:
-        The outcomes, and the true gain: the mean over all trials, which is unbiased for training parts of this size.
+        The outcomes, the true gain (the mean over all trials, which is unbiased for training parts of this size),
+        and the share of the rows that one arm alone gets right.
     """
-    generator, task = np.random.default_rng(seed), Task("classification", "text", ("a", "b", "c"), "accuracy")
-    repeats = protocol.OFTEN if rows <= protocol.SMALL else protocol.SELDOM
-    found = []
+    generator, found, discordant = np.random.default_rng(seed), [], []
     for trial in range(trials):
         examples, seen = views(rows, skills, generator)
-        draws = resampling.crossed(examples, np.arange(rows), protocol.FOLDS, repeats, trial)
-        ours = resampling.scores(_picking(examples.targets, seen[:-1]), task, examples, draws)
-        theirs = resampling.scores(_picking(examples.targets, seen[-1:]), task, examples, draws)
+        draws = resampling.crossed(examples, np.arange(rows), protocol.FOLDS, _repeats(rows), trial)
+        parts = [part for draw in draws for part in draw]
+        ours, theirs = (_hits(_picking(examples.targets, one), examples, parts) for one in (seen[:-1], seen[-1:]))
+        gains = [float(a.mean() - b.mean()) for a, b in zip(ours, theirs, strict=True)]
+        discordant.append(np.mean(np.concatenate(ours) != np.concatenate(theirs)))
         n_test = round(rows / protocol.FOLDS)
-        found.append(stats.corrected_t(ours - theirs, rows - n_test, n_test))
+        found.append(stats.corrected_t(gains, rows - n_test, n_test))
     truth, count = float(np.mean([one.value for one in found])), Count()
     for one in found:
         count.add(one.low, one.high, truth)
-    return count, truth
+    return count, truth, float(np.mean(discordant))
+
+
+def _hits(learner: resampling.Learner, examples: Examples, parts: list[resampling.Part]) -> list[np.ndarray]:
+    return [evaluate.correct(learner(part), examples.targets[part.test]) for part in parts]
+
+
+def skill_for(rows: int, gain: float, other: float) -> float:
+    """The skill that loses this gain against another one, by bisection."""
+    low, high = 0.0, other
+    for _ in range(7):
+        middle = (low + high) / 2
+        _, found, _ = crossed(rows, (middle, other), max(20, 6000 // rows), seed=1)
+        low, high = (middle, high) if found < -gain else (low, middle)
+    return (low + high) / 2
 
 
 def _picking(targets: np.ndarray, seen: list[FloatArray]) -> Callable[[resampling.Part], FloatArray]:
@@ -133,12 +175,14 @@ def _picking(targets: np.ndarray, seen: list[FloatArray]) -> Callable[[resamplin
 
 
 SIZES = (60, 120, 300, 1000)
+SKILL = 0.8
+Keep = Callable[..., None]
 
 
 def main() -> None:
     """Runs every simulation and prints a row each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=2000, help="of a small held-out test; fewer of dear ones")
+    parser.add_argument("--trials", type=int, default=4000, help="of a cell; fewer where models are fitted")
     options = parser.parse_args()
     begin, table = time.perf_counter(), {}
 
@@ -148,34 +192,51 @@ def main() -> None:
         seconds = round(time.perf_counter() - begin)
         write_json(RESULTS, {"versions": versions(), "seconds": seconds, "classes": CLASSES.tolist(), "found": table})
 
+    of_held_out(options.trials, keep)
+    of_turns(options.trials, keep)
+    of_models(options.trials, keep)
+
+
+def of_held_out(trials: int, keep: Keep) -> None:
+    """A held-out test: no gain, a gain, and losses of the size that is printed."""
     for rows in SIZES:
-        trials = options.trials * min(SIZES[1], rows) // rows if rows > SIZES[1] else options.trials
         for metric in ("accuracy", "balanced_accuracy"):
             for gain, discordant in ((0.0, 0.1), (0.0, 0.25), (0.1, 0.25), (0.1, 0.12)):
                 count = held_out(rows, gain, discordant, metric, trials)
                 name = f"held out, {rows} rows, {metric}, true gain {gain}, {discordant} discordant"
                 keep(name, count, true_gain=gain)
     for rows in (60, 120, 194, 300, 780):
-        printed = stats.detectable_gain(rows) or 1.0
+        printed = stats.detectable_gain(rows, protocol.DISCORDANT) or 1.0
         for planted in sorted({round(printed, 3), 0.1}):
-            count = held_out(rows, -planted, max(0.25, planted), "accuracy", options.trials // 2)
+            count = held_out(rows, -planted, max(protocol.DISCORDANT, planted), "accuracy", trials)
             name = f"held out, {rows} rows, planted negative transfer {planted}"
             keep(name, count, true_gain=-planted, printed_detectable_gain=printed)
+
+
+def of_turns(trials: int, keep: Keep) -> None:
+    """Cross-validation of drawn answers: no gain, and losses of the size that is printed for this discordance."""
     for rows in SIZES:
-        trials = options.trials // {60: 2, 120: 2, 300: 5, 1000: 15}[rows]
-        detectable = stats.detectable_gain_repeated(rows, 5, protocol.OFTEN if rows <= 300 else protocol.SELDOM)
+        for discordant in (protocol.DISCORDANT, protocol.DISAGREEING):
+            printed = stats.detectable_gain_repeated(rows, protocol.FOLDS, _repeats(rows), discordant) or 1.0
+            for gain in (0.0, -printed):
+                name = f"cross-validation, {rows} rows, answers drawn, {discordant} discordant, true gain {gain:.3f}"
+                count = turns(rows, gain, discordant, trials)
+                keep(name, count, true_gain=round(gain, 4), printed_detectable_gain=printed)
+
+
+def of_models(trials: int, keep: Keep) -> None:
+    """Cross-validation with models fitted inside: no gain, and a source as bad as the printed figure says."""
+    for rows in SIZES:
+        fewer = trials // {60: 2, 120: 2, 300: 4, 1000: 16}[rows]
+        printed = stats.detectable_gain_repeated(rows, protocol.FOLDS, _repeats(rows), protocol.DISAGREEING) or 1.0
         for name, skills in {
-            "one source, no true gain": (0.8, 0.8),
-            "best of four sources, no true gain": (0.8,) * 5,
-            "negative transfer": ({60: 0.35, 120: 0.5, 300: 0.6, 1000: 0.65}[rows], 0.8),
+            "one source, no true gain": (SKILL, SKILL),
+            "best of four sources, no true gain": (SKILL,) * 5,
+            "negative transfer": (skill_for(rows, printed, SKILL), SKILL),
         }.items():
-            count, truth = crossed(rows, skills, trials)
-            keep(
-                f"cross-validation, {rows} rows, {name}",
-                count,
-                true_gain=round(truth, 4),
-                printed_detectable_gain=detectable,
-            )
+            count, truth, discordant = crossed(rows, skills, fewer)
+            facts = {"true_gain": round(truth, 4), "discordant": round(discordant, 3)}
+            keep(f"cross-validation, {rows} rows, {name}", count, **facts, printed_detectable_gain=printed)
 
 
 if __name__ == "__main__":

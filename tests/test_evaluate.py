@@ -128,23 +128,44 @@ def test_the_better_arm_has_a_positive_gain(name, problem):
         good = np.where(np.eye(CLASSES)[targets] > 0, 20.0, -20.0)
     else:
         good = np.where(targets, 20.0, -20.0) if problem == "multilabel" else targets[:, None]
-    gain, differing = evaluate.difference(name, good, logits, targets, problem)
-    reverse, _ = evaluate.difference(name, logits, good, targets, problem)
-    whole = np.ones((1, ROWS))
-    assert gain(whole)[0] > 0
-    assert gain(whole) == pytest.approx(-reverse(whole))
-    assert 0 < differing <= ROWS
+    gain = evaluate.difference(name, good, logits, targets, problem)
+    reverse = evaluate.difference(name, logits, good, targets, problem)
+    assert gain.statistic(gain.counts[None])[0] > 0
+    assert gain.statistic(gain.counts[None]) == pytest.approx(-reverse.statistic(reverse.counts[None]))
+    assert gain.counts.sum() == ROWS
+    assert 0 < gain.differing <= ROWS
 
 
 @pytest.mark.parametrize(("name", "problem"), ALL)
 def test_equal_arms_differ_nowhere(name, problem):
     logits, targets = GIVEN[problem]
-    gain, differing = evaluate.difference(name, logits, logits.copy(), targets, problem)
-    assert differing == 0
-    assert gain(np.ones((1, ROWS)))[0] == 0
+    gain = evaluate.difference(name, logits, logits.copy(), targets, problem)
+    assert gain.differing == 0
+    assert gain.statistic(gain.counts[None])[0] == 0
 
 
 def test_accuracy_differs_where_one_arm_alone_is_right():
     other = np.roll(LOGITS, 1, axis=1)
-    _, differing = evaluate.difference("accuracy", LOGITS, other, TARGETS, "classification")
-    assert differing == (evaluate.correct(LOGITS, TARGETS) != evaluate.correct(other, TARGETS)).sum()
+    found = evaluate.difference("accuracy", LOGITS, other, TARGETS, "classification")
+    assert found.differing == (evaluate.correct(LOGITS, TARGETS) != evaluate.correct(other, TARGETS)).sum()
+
+
+@pytest.mark.parametrize(("name", "problem"), ALL)
+def test_kinds_of_rows_measure_what_the_rows_do(name, problem):
+    logits, targets = GIVEN[problem]
+    other = np.roll(logits, 1, axis=0)
+    found = evaluate.difference(name, logits, other, targets, problem)
+    sign = 1 if evaluate.METRICS[name].higher_is_better else -1
+    plain = sign * (evaluate.value(name, logits, targets, problem) - evaluate.value(name, other, targets, problem))
+    assert found.statistic(found.counts[None])[0] == pytest.approx(plain)
+    assert found.spare.sum() == pytest.approx(float(name == "balanced_accuracy"))
+
+
+def test_the_spare_row_is_of_any_class_that_is_there_and_on_neither_side():
+    targets = np.array([0, 0, 0, 2])
+    found = evaluate.difference("balanced_accuracy", np.eye(3)[targets], np.eye(3)[targets], targets, "classification")
+    assert found.counts.sum() == 4
+    assert found.statistic(found.counts[None])[0] == 0
+    kinds = np.eye(len(found.counts))[found.spare > 0]
+    assert sorted(found.statistic(kinds)) == [-1, -1, 1, 1]
+    assert found.spare[found.spare > 0] == pytest.approx(np.full(4, 0.25))

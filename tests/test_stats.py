@@ -15,7 +15,8 @@ def mean_of(values):
 
 
 def gap(values, **options):
-    return stats.paired_bootstrap(mean_of(values), len(values), differing=int(np.count_nonzero(values)), **options)
+    counts = np.ones(len(values))
+    return stats.paired_bootstrap(mean_of(values), counts, differing=int(np.count_nonzero(values)), **options)
 
 
 def test_bootstrap_matches_the_binomial_quantiles():
@@ -160,22 +161,44 @@ def test_holm_keeps_the_order_and_only_raises(p_values):
 def test_the_stretch_is_what_the_jackknife_knows_more():
     """The mean of N values: its jackknife error is s / sqrt(N), the bootstrap's lacks N - 1 under the s."""
     values = np.random.default_rng(1).normal(size=12)
-    stretch = stats._stretch(mean_of(values), 12, float(values.std() / math.sqrt(12)))
+    stretch = stats._stretch(mean_of(values), np.ones(12), float(values.std() / math.sqrt(12)))
     assert stretch == pytest.approx(math.sqrt(12 / 11))
-    assert stats._stretch(mean_of(values), 12, 10.0) == 1.0
+    assert stats._stretch(mean_of(values), np.ones(12), 10.0) == 1.0
 
 
-def test_repeated_cross_validation_detects_what_its_own_test_finds_in_four_of_five_cases():
-    """Folds drawn as the formula says: equally correlated, with the variance of a quarter discordant rows."""
-    rows, folds, repeats = 100, 5, 3
-    gain, generator = stats.detectable_gain_repeated(rows, folds, repeats), np.random.default_rng(0)
-    count, correlation = folds * repeats, 1 / folds
-    spread = math.sqrt(0.25 * folds / rows)
-    found = 0
-    for _ in range(2000):
-        common, own = generator.normal(), generator.normal(size=count)
-        folds_seen = gain + spread * (math.sqrt(correlation) * common + math.sqrt(1 - correlation) * own)
-        found += stats.corrected_t(folds_seen, 80, 20).low > 0
-    assert 0.75 <= found / 2000 <= 0.9
+def test_rows_of_a_kind_are_drawn_together_to_the_same_interval():
+    values, counts = np.array([1.0, -1.0, 0.0]), np.array([60.0, 20.0, 120.0])
+    together = stats.paired_bootstrap(mean_of(values), counts, differing=80, resamples=20_000)
+    alone = gap(np.repeat(values, counts.astype(int)), resamples=20_000)
+    assert together == pytest.approx(alone, abs=0.006)
+    spread = math.sqrt(200) * np.repeat(values, counts.astype(int)).std(ddof=1)
+    assert stats._stretch(mean_of(values), counts, 1 / 200) == pytest.approx(spread)
+
+
+def test_what_was_not_seen_but_is_spared_widens_an_interval():
+    values, counts = np.array([1.0, -1.0, 0.0]), np.array([0.0, 0.0, 60.0])
+    assert stats.paired_bootstrap(mean_of(values), counts, differing=9) == (0.0, 0.0, 0.0)
+    found = stats.paired_bootstrap(mean_of(values), counts, differing=9, spare=[0.5, 0.5, 0.0])
+    assert found.value == 0
+    assert found.low < 0 < found.high
+
+
+@pytest.mark.parametrize(
+    ("rows", "folds", "repeats", "discordant"), [(100, 5, 3, 0.25), (60, 5, 3, 0.5), (400, 5, 2, 0.1)]
+)
+def test_repeated_cross_validation_detects_what_it_says_in_four_of_five_cases(rows, folds, repeats, discordant):
+    """Folds drawn as the formula says: equally correlated, with the variance of so many discordant rows."""
+    gain = stats.detectable_gain_repeated(rows, folds, repeats, discordant)
+    generator, count, correlation = np.random.default_rng(0), folds * repeats, 1 / folds
+    spread = math.sqrt((discordant - gain**2) * folds / rows)
+    common, own = generator.normal(size=(4000, 1)), generator.normal(size=(4000, count))
+    drawn = gain + spread * (math.sqrt(correlation) * common + math.sqrt(1 - correlation) * own)
+    n_test = rows // folds
+    found = sum(stats.corrected_t(one, rows - n_test, n_test).low > 0 for one in drawn)
+    assert found / 4000 == pytest.approx(0.8, abs=0.02)
+
+
+def test_cross_validation_of_hardly_any_rows_detects_hardly_anything():
     assert stats.detectable_gain_repeated(3, 5, 2) is None
-    assert stats.detectable_gain_repeated(5, 5, 1) == 1.0
+    assert stats.detectable_gain_repeated(60, 5, 3, 0.05) > 0.05
+    assert 0.6 < stats.detectable_gain_repeated(5, 5, 3, 0.05) < 1

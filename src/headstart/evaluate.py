@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,10 @@ from scipy.special import log_expit, log_softmax
 from headstart.errors import UsageError, unknown_name
 from headstart.types import FloatArray, Problem
 
-__all__ = ["METRICS", "Measured", "Metric", "correct", "difference", "measured", "metrics", "valid_metrics", "value"]
+__all__ = [
+    *("METRICS", "Difference", "Measured", "Metric", "correct", "difference", "measured", "metrics"),
+    *("valid_metrics", "value"),
+]
 
 Targets = NDArray[Any]
 BINS = 15
@@ -44,6 +47,8 @@ class Metric:
     """Problem -> (logits, targets) -> the metric on these rows."""
     share: bool = False
     """A share of rows that are right: the power formula of `headstart.stats` applies, roughly."""
+    by_class: bool = False
+    """A mean over the true class of single labels, however few rows a class has."""
 
 
 def _of_sums(rows: Any, finish: Callable[[FloatArray], FloatArray]) -> Measured:
@@ -186,7 +191,7 @@ METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         Metric("accuracy", True, {"classification": _accuracy}, share=True),
-        Metric("balanced_accuracy", True, {"classification": _balanced_accuracy}, share=True),
+        Metric("balanced_accuracy", True, {"classification": _balanced_accuracy}, share=True, by_class=True),
         Metric("macro_f1", True, {"classification": _macro_f1, "multilabel": _many_macro_f1}),
         Metric("log_loss", False, {"classification": _log_loss, "multilabel": _many_log_loss}),
         Metric("ece", False, {"classification": _ece}),
@@ -247,10 +252,24 @@ def correct(logits: FloatArray, targets: Targets) -> NDArray[np.bool_]:
     return _hits(logits, targets)
 
 
-def difference(
-    name: str, logits: FloatArray, over: FloatArray, targets: Targets, problem: Problem
-) -> tuple[Callable[[FloatArray], FloatArray], int]:
-    """The paired gain of one arm over another, positive where the first is better, and how many rows tell them apart.
+class Difference(NamedTuple):
+    """The gain of one arm over another, for `headstart.stats.paired_bootstrap`."""
+
+    statistic: Callable[[FloatArray], FloatArray]
+    """Weights ``(B, K)`` of K kinds of rows -> the gain ``(B,)``; rows of a kind look the same to the metric."""
+    counts: FloatArray
+    """(K,): rows of each kind."""
+    differing: int
+    """Rows of which the metric sees something different in the two arms."""
+    spare: FloatArray
+    """(K,): one row more that was not seen, in shares; zeros where the metric takes all rows alike."""
+
+
+def difference(name: str, logits: FloatArray, over: FloatArray, targets: Targets, problem: Problem) -> Difference:
+    """The paired gain of one arm over another, positive where the first is better.
+
+    A metric that takes classes alike and not rows may rest on a class of which no row tells the arms apart. For
+    such the spare row is of any class that is there, and right in one of the arms.
 
     Args:
         name: A name of `METRICS`.
@@ -259,14 +278,41 @@ def difference(
         targets: ``(N, ...)``.
         problem: Decides which metrics apply.
 
-    Returns:
-        The gain as a function of row weights ``(B, N)``, and the number of rows of which the
-        metric sees something different in the two arms.
-
     Raises:
         UsageError: As `measured`.
     """
+    rows, spare = len(targets), 0
+    if METRICS[name].by_class if name in METRICS else False:
+        logits, over, targets = _with_spare(logits, over, targets)
+        spare = len(targets) - rows
     first, second = measured(name, logits, targets, problem), measured(name, over, targets, problem)
     sign = 1.0 if METRICS[name].higher_is_better else -1.0
-    differing = np.count_nonzero(abs(first.rows - second.rows).sum(axis=1))
-    return lambda weights: sign * (first(weights) - second(weights)), int(differing)
+    differing = np.count_nonzero(abs(first.rows - second.rows).sum(axis=1)[:rows])
+    at, kind = _kinds(first.rows, second.rows)
+    mine, theirs = first.rows[at], second.rows[at]
+    return Difference(
+        lambda weights: sign * (first.reduce(weights, mine) - second.reduce(weights, theirs)),
+        np.bincount(kind[:rows], minlength=len(at)).astype(np.float64),
+        int(differing),
+        np.bincount(kind[rows:], minlength=len(at)) / max(1, spare),
+    )
+
+
+def _with_spare(
+    logits: FloatArray, over: FloatArray, targets: NDArray[np.int64]
+) -> tuple[FloatArray, FloatArray, NDArray[np.int64]]:
+    """The rows, and two more of each class that is there: one that the first arm alone gets right, and the reverse."""
+    there, outputs = np.unique(targets), np.eye(logits.shape[1])
+    right, wrong = outputs[there], outputs[(there + 1) % len(outputs)]
+    return (
+        np.concatenate([logits, right, wrong]),
+        np.concatenate([over, wrong, right]),
+        np.concatenate([targets, there, there]),
+    )
+
+
+def _kinds(first: Any, second: Any) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """A row of each kind ``(K,)`` and the kind of each row ``(N,)``, told apart by a random projection."""
+    directions = np.random.default_rng(0).normal(size=(2, first.shape[1]))
+    _, at, kind = np.unique(first @ directions[0] + second @ directions[1], return_index=True, return_inverse=True)
+    return at, kind

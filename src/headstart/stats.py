@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import bdtr, ndtr, ndtri, stdtr, stdtrit
+from scipy.special import bdtr, nctdtrinc, ndtr, ndtri, stdtr, stdtrit
 
 from headstart.types import FloatArray
 
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 Statistic = Callable[[FloatArray], FloatArray]
-"""Row weights ``(B, N)`` -> the statistic under each weighting ``(B,)``; weights are counts that sum to N."""
+"""Weights ``(B, K)`` of kinds of rows, counts that sum to N -> the statistic under each weighting ``(B,)``."""
 
 JACKKNIFED = 2000
 """Rows beyond which the jackknife and the bootstrap agree."""
@@ -54,34 +54,43 @@ class CorrectedT(NamedTuple):
 
 
 def paired_bootstrap(
-    statistic: Statistic, rows: int, *, differing: int, seed: int = 0, resamples: int = 4000, level: float = 0.95
+    statistic: Statistic,
+    counts: ArrayLike,
+    *,
+    differing: int,
+    spare: ArrayLike = 0.0,
+    seed: int = 0,
+    resamples: int = 4000,
+    level: float = 0.95,
 ) -> Interval:
     """Percentile bootstrap interval of a paired difference: rows are drawn, both arms are measured on the same draw.
 
     Percentiles are expanded for small samples (Hesterberg 2015, "What Teachers Should Know About the
     Bootstrap", section 5.3): alpha/2 becomes Phi(-sqrt(n / (n-1)) t_{n-1, 1-alpha/2}). Up to `JACKKNIFED`
-    rows the interval is stretched around the value to the jackknife's standard error where that is larger:
-    of a class with few rows, draws know too little spread (benchmarks/evidence.py measures both).
+    rows the interval is stretched around the value to the jackknife's standard error where that is larger.
+    Where a class has few rows and none of them tells the arms apart, draws would know no spread at all there;
+    ``spare`` lets them draw what was not seen, as adding to the cells of a table does (Agresti and Min 2005).
+    `benchmarks/evidence.py` measures all of it.
     An interval always covers 0 where so few rows differ that no sign test could reject at this
     level: with d rows all in one direction its two-sided p is 2^(1-d); below 6 rows that is above 0.05.
 
     Args:
-        statistic: The difference as a function of row weights.
-        rows: N, number of test rows.
+        statistic: The difference as a function of the weights of K kinds of rows.
+        counts: ``(K,)``: rows of each kind; N in all. All 1 where each row is of its own kind.
         differing: Rows on which the two arms differ in what the statistic sees.
+        spare: ``(K,)``: weight of each kind among what was not seen but is drawn as if it had been.
         seed: Decides the draws.
         resamples: Number of draws.
         level: Coverage, in (0, 1).
     """
-    value = float(statistic(np.ones((1, rows)))[0])
+    counts = np.asarray(counts, np.float64)
+    rows = round(float(counts.sum()))
+    value = float(statistic(counts[None])[0])
     if rows < 2:
         return Interval(value, min(value, 0.0), max(value, 0.0))
-    generator = np.random.default_rng(seed)
-    size = max(1, CHUNK // rows)
-    sizes = [min(size, resamples - done) for done in range(0, resamples, size)]
-    draws = np.concatenate([statistic(resampled(generator, count, rows)) for count in sizes])
+    draws = _drawn(statistic, counts + np.asarray(spare, np.float64), rows, resamples, seed)
     tail = float(ndtr(np.sqrt(rows / (rows - 1)) * stdtrit(rows - 1, (1 - level) / 2)))
-    stretch = _stretch(statistic, rows, float(draws.std()))
+    stretch = _stretch(statistic, counts, float(draws.std()))
     low, high = (value + stretch * (float(bound) - value) for bound in np.quantile(draws, [tail, 1 - tail]))
     low, high = min(low, value), max(high, value)
     if 2.0 ** (1 - differing) > 1 - level:
@@ -89,15 +98,27 @@ def paired_bootstrap(
     return Interval(value, low, high)
 
 
-def _stretch(statistic: Statistic, rows: int, spread: float) -> float:
+def _drawn(statistic: Statistic, chances: FloatArray, rows: int, resamples: int, seed: int) -> FloatArray:
+    """The statistic of each draw of N rows; where no two rows are of a kind, drawing them one by one is quicker."""
+    generator = np.random.default_rng(seed)
+    size = max(1, CHUNK // len(chances))
+    sizes = [min(size, resamples - done) for done in range(0, resamples, size)]
+    if np.array_equal(chances, np.ones(rows)):
+        return np.concatenate([statistic(resampled(generator, count, rows)) for count in sizes])
+    shares = chances / chances.sum()
+    return np.concatenate([statistic(generator.multinomial(rows, shares, count).astype(float)) for count in sizes])
+
+
+def _stretch(statistic: Statistic, counts: FloatArray, spread: float) -> float:
     """How much larger the jackknife's standard error is than the bootstrap's; 1 where it is not."""
+    rows, seen = float(counts.sum()), np.flatnonzero(counts)
     if rows > JACKKNIFED or not spread:
         return 1.0
-    size = max(1, CHUNK // rows)
-    left_out = np.concatenate(
-        [statistic(1.0 - np.eye(min(size, rows - first), rows, first)) for first in range(0, rows, size)]
-    )
-    return max(1.0, float(np.sqrt((rows - 1) ** 2 / rows * left_out.var(ddof=1))) / spread)
+    size = max(1, CHUNK // len(counts))
+    parts = [seen[first : first + size] for first in range(0, len(seen), size)]
+    left_out = np.concatenate([statistic(counts - np.eye(len(counts))[part]) for part in parts])
+    spreads = (left_out - np.average(left_out, weights=counts[seen])) ** 2
+    return max(1.0, float(np.sqrt((rows - 1) / rows * (counts[seen] * spreads).sum())) / spread)
 
 
 def resampled(generator: np.random.Generator, draws: int, rows: int) -> FloatArray:
@@ -178,18 +199,32 @@ def detectable_gain_repeated(
 ) -> float | None:
     """Smallest gain in accuracy that repeated cross-validation of ``rows`` rows detects by `corrected_t`.
 
-    A fold's difference of n = rows/folds paired outcomes has the variance discordant / n, and the mean of
-    J = folds * repeats of them (1/J + 1/(folds - 1)) times that (Nadeau and Bengio 2003, section 3).
-    At most 1; None with fewer rows than folds.
+    A fold's difference of n = rows/folds paired outcomes has the variance v = (discordant - gain^2) / n. As the
+    test does, folds are taken to be correlated by 1/folds (Nadeau and Bengio 2003, section 3): the mean of
+    J = folds * repeats of them has the variance V = (1/J + 1/(folds - 1)) (1 - 1/folds) v, and t is noncentral
+    with J - 1 degrees of freedom and noncentrality gain / sqrt(V).
 
-    >>> round(detectable_gain_repeated(300, 5, 5), 2)
-    0.1
+    Args:
+        rows: That take turns.
+        folds: Of one cross-validation.
+        repeats: How often it is done.
+        discordant: Share of the rows that one arm alone gets right; it is at least the gain.
+        power: How often such a gain is called.
+        level: Of the two-sided test.
+
+    Returns:
+        At most 1; None with fewer rows than folds.
+
+    >>> round(detectable_gain_repeated(300, 5, 3), 2), round(detectable_gain_repeated(300, 5, 3, 0.5), 2)
+    (0.1, 0.14)
     """
     count = folds * repeats
     if rows < folds or count < 2:
         return None
-    error = np.sqrt((1 / count + 1 / (folds - 1)) * discordant * folds / rows)
-    return min(1.0, float((stdtrit(count - 1, (1 + level) / 2) + stdtrit(count - 1, power)) * error))
+    away = float(nctdtrinc(count - 1, 1 - power, stdtrit(count - 1, (1 + level) / 2)))
+    square = away**2 * (1 / count + 1 / (folds - 1)) * (1 - 1 / folds) * folds / rows
+    surely = square / (1 + square)  # gain^2 = square (discordant - gain^2), all discordant rows in one direction
+    return float(np.sqrt(max(discordant, surely) * surely))
 
 
 def holm(p_values: Sequence[float]) -> FloatArray:

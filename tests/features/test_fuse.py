@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from headstart.features.fuse import FrozenConv, FrozenLinear, fuse, onednn, pack, summed
+from headstart._torchvision import make_importable
+from headstart.features.fuse import FrozenConv, FrozenLinear, exact, fuse, onednn, pack, summed
 
 
 class Block(nn.Module):
@@ -14,6 +15,7 @@ class Block(nn.Module):
 
     def __init__(self, activation: nn.Module) -> None:
         super().__init__()
+        make_importable()
         from timm.layers import BatchNormAct2d, Conv2dSame
 
         self.stem = Conv2dSame(3, 8, 3, stride=2, bias=False)
@@ -58,6 +60,25 @@ def test_a_convolution_called_twice_is_left_alone():
     with torch.inference_mode():
         assert fuse(model, lambda: model(torch.ones(1, 3, 2, 2)), torch.float32) == 0
     assert model[0] is conv
+
+
+def test_convolutions_up_to_the_first_depthwise_one_stay_float32():
+    pixels = torch.ones(2, 3, 32, 32)
+    kinds = {"chain": block(nn.ReLU6()), "something before": nn.Sequential(nn.Conv2d(3, 3, 1), block(nn.ReLU6()))}
+    with torch.inference_mode():
+        for kind, model in kinds.items():
+            fuse(model, lambda model=model: model(pixels), torch.bfloat16)
+            convs = [one for one in model.modules() if isinstance(one, FrozenConv)]
+            if kind != "chain":
+                assert exact(model) is None
+                assert [conv.weight.dtype for conv in convs] == [torch.bfloat16] * 2
+                continue
+            assert exact(model) == torch.float32
+            assert [(conv.weight.dtype, conv.gives) for conv in convs] == [
+                (torch.float32, torch.float32),
+                (torch.float32, torch.bfloat16),
+            ]
+            assert convs[1](convs[0](pixels)).dtype == torch.bfloat16
 
 
 def test_rounded_kernels_keep_their_sums():

@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from headstart import stats
+from headstart.prove import protocol
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +41,24 @@ def test_a_negative_transfer_of_the_printed_size_is_called_as_often_as_printed(e
 
 
 def test_cross_validation_with_the_choice_among_four_sources_inside_is_not_fooled(evidence):
-    count, truth = evidence.crossed(60, (0.8,) * 5, 120)
+    count, truth, _ = evidence.crossed(60, (0.8,) * 5, 120)
     assert abs(truth) < 0.03
     assert count.helped / count.trials <= 0.05
     assert count.covered / count.trials >= 0.93
 
 
-def test_cross_validation_calls_a_planted_negative_transfer(evidence):
-    count, truth = evidence.crossed(120, (0.2, 0.8), 60)
-    assert truth < -stats.detectable_gain_repeated(120, 5, 3)
-    assert count.negative / count.trials >= 0.8
+@pytest.mark.parametrize(("rows", "discordant"), [(60, 0.5), (300, 0.25)])
+def test_cross_validation_calls_a_negative_transfer_of_the_printed_size_as_often_as_printed(evidence, rows, discordant):
+    printed = stats.detectable_gain_repeated(rows, 5, 3, discordant)
+    count = evidence.turns(rows, -printed, discordant, 1000)
+    assert count.negative / count.trials >= 0.78
+    assert count.helped == 0
+    assert evidence.turns(rows, 0.0, discordant, 1000).helped <= 35
+
+
+def test_cross_validation_with_models_fitted_inside_calls_a_negative_transfer_of_the_printed_size(evidence):
+    count, truth, discordant = evidence.crossed(120, (0.4, 0.8), 60)
+    assert discordant == pytest.approx(protocol.DISAGREEING, abs=0.03)
+    assert truth == pytest.approx(-stats.detectable_gain_repeated(120, 5, 3, protocol.DISAGREEING), abs=0.03)
+    assert count.negative / count.trials >= 0.75
     assert count.helped == 0

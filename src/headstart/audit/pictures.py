@@ -38,10 +38,10 @@ FARTHEST = 0.15
 """Largest shift and stretch, as a share of half a side."""
 COLOURS = 0.955
 EDGES = 0.94
-SPOT = 0.3
+SPOT = 0.25
 """How much of the colours and of the edges a copy explains at least, and of one spot leaves at most.
 
-Spots tell two road signs apart that differ in one small symbol. Measured on CIFAR-10, photographs of
+Spots tell two road signs apart that differ in their lettering. Measured on CIFAR-10, photographs of
 ants and bees, and drawings, see `benchmarks/audit.py`.
 """
 SPOT_SIDE = 5

@@ -67,6 +67,8 @@ class Backbone(nn.Module, ABC):
     """Whether `prefix` and `suffix` are there for every number of stages; if not, only for none and for all."""
     frozen_for: tuple[str, str] | None = None
     """Device and precision that the embedding engine made it ready for, in place; None: as it was loaded."""
+    takes: torch.dtype | None = None
+    """What images must come in once it is frozen, where that is not the precision it computes in."""
     source_head: Callable[[], SourceHead | None] = staticmethod(lambda: None)
     """Reads the head that the source was trained with, see `Source.head`."""
 

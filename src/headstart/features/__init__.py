@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from headstart.features.embedder import Embedder, Pipeline, run_backbone
+from headstart.features.embedder import Embedder, Pipeline
+from headstart.features.frozen import run_backbone
 from headstart.features.rows import Embeddings, RowStore
 
 __all__ = ["Embedder", "Embeddings", "Pipeline", "RowStore", "run_backbone"]

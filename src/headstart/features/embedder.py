@@ -8,9 +8,12 @@ last shard ended.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,32 +21,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart import runtime
+from headstart.features.frozen import run_backbone
 from headstart.features.rows import Embeddings, RowStore
 from headstart.recipe import Feed
 from headstart.store import fingerprint, write_json
 from headstart.types import Examples, IndexArray
 
 if TYPE_CHECKING:
-    import torch
-
     from headstart.backbones import Source
-    from headstart.backbones.base import Backbone
 
-__all__ = ["Embedder", "Pipeline", "run_backbone"]
+__all__ = ["Embedder", "Pipeline"]
 
-ENGINE = 2
+ENGINE = 3
 """Raised when a change of the engine changes embeddings."""
 SHARD_ROWS = 4096
-PARITY = 0.995
-"""Mean cosine to float32 from which on bfloat16 embeddings serve as well.
+PARITY = 0.999
+"""Mean cosine to float32 from which bfloat16 embeddings serve as well.
 
-It is 0.9999 on the packaged encoder. On the packaged convolutional sources it is 0.9995 to 0.9998 for photographs
-and drawings at their own size, and 0.997 to 0.999 for 32-pixel images enlarged five times; there, rounding what
-passes between the layers costs that much alone, with float32 weights. The accuracy of a probe does not change
-(``benchmarks/embedding.py`` measures it), so 0.995 is asked for and not 0.999.
+It is 0.9999 on the packaged encoder, and 0.9996 to 0.9999 on the packaged convolutional sources, for photographs,
+drawings and 32-pixel images enlarged five times.
 """
 COMPARED = 24
-"""Examples that the two precisions are compared on."""
+"""Examples that two ways are compared on."""
+FEW = 500
+"""In a table of fewer examples OpenVINO is not even tried: converting a source takes seconds."""
+OPENVINO = ("openvino", "openvino behind float32")
+"""Ways of OpenVINO, the faster first: all of a source, or what comes after the front that stays float32."""
+BY_OPENVINO = "bfloat16 by OpenVINO"
+MARGIN = 1.2
+"""How many times as fast as torch OpenVINO must be."""
+RACED = 96
+"""Examples that OpenVINO is compared with torch on, in so many turns:"""
+TURNS = 3
+
+
+Batch = tuple[IndexArray, Any]
+Rows = tuple[IndexArray, Embeddings]
+Run = Callable[[Iterable[Batch]], Iterator[Rows]]
+"""Computes batches one after the other."""
 
 
 class Pipeline(Protocol):
@@ -56,53 +71,6 @@ class Pipeline(Protocol):
 
     def feed(self, inputs: Sequence[Any]) -> Feed:
         """The inputs decoded once, to train on."""
-
-
-def run_backbone(
-    backbone: Backbone, batches: Iterable[tuple[IndexArray, Any]], device: str, precision: str
-) -> Iterator[tuple[IndexArray, Embeddings]]:
-    """Positions and every layer's float32 embeddings, batch by batch, in inference mode."""
-    import torch
-
-    dtype = getattr(torch, precision)
-    with torch.inference_mode():
-        for positions, batch in batches:
-            freeze(backbone, batch, device, precision)
-            layers = backbone.embeddings(_moved(batch, device, dtype))
-            yield positions, {name: value[: len(positions)].float().cpu().numpy() for name, value in layers.items()}
-
-
-def freeze(backbone: Backbone, batch: Any, device: str, precision: str) -> None:
-    """Makes a backbone ready to embed, in place and once: it cannot be trained afterwards.
-
-    Args:
-        backbone: As it was loaded, or frozen for the same already.
-        batch: An example of what it will see.
-        device: Where it computes.
-        precision: What it computes in.
-    """
-    import torch
-
-    from headstart.features.fuse import fuse, onednn, pack
-
-    if backbone.frozen_for == (device, precision):
-        return
-    dtype = getattr(torch, precision)
-    backbone.eval()
-    if isinstance(batch, torch.Tensor) and backbone.frozen_for is None:
-        place = next(backbone.parameters(), batch).device
-        fuse(backbone.model, lambda: backbone(batch[:2].to(place, torch.float32)), dtype)
-    backbone.to(device, dtype)
-    backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types only some of its forms
-    if dtype == torch.bfloat16 and onednn(device):
-        pack(backbone.model)
-    backbone.frozen_for = (device, precision)
-
-
-def _moved(batch: Any, device: str, dtype: torch.dtype) -> Any:
-    if isinstance(batch, Mapping):
-        return {name: None if value is None else value.to(device) for name, value in batch.items()}
-    return batch.to(device=device, dtype=dtype)
 
 
 class Embedder:
@@ -124,7 +92,7 @@ class Embedder:
         self._pipelines: dict[str, Pipeline] = {}
         self._cache = cache
         self._on_progress = on_progress or (lambda *_: None)
-        self._loaded: tuple[str, Backbone] | None = None
+        self._loaded: tuple[str, Run] | None = None
         self._stores: dict[str, RowStore] = {}
         self._decided: dict[str, dict[str, Any]] = {}
         self.ways: dict[str, dict[str, Any]] = {}
@@ -147,11 +115,11 @@ class Embedder:
         """
         digests = [examples.digests[row] for row in rows]
         pipeline = self.pipeline(source)
-        precision = precision or self.precision(source, examples, rows, pipeline)
-        store = self._store(source, pipeline, precision)
+        way = precision or self._way(source, examples, rows, pipeline)
+        store = self._store(source, pipeline, way)
         missing = {digest: row for digest, row in zip(digests, rows, strict=True) if digest not in store}
         if missing:
-            self._compute(source, pipeline, precision, store, missing, examples)
+            self._compute(source, pipeline, way, store, missing, examples)
         return store.read(digests)
 
     def pipeline(self, source: Source) -> Pipeline:
@@ -160,34 +128,34 @@ class Embedder:
             self._pipelines[source.fingerprint] = self._make_pipeline(source)
         return self._pipelines[source.fingerprint]
 
-    def _store(self, source: Source, pipeline: Pipeline, precision: str) -> RowStore:
-        space = self._space(source, pipeline, precision)
+    def _store(self, source: Source, pipeline: Pipeline, way: str) -> RowStore:
+        space = self._space(source, pipeline, way)
         if space not in self._stores:
             self._stores[space] = RowStore(self._cache / "embeddings" / space if self._cache else None)
         return self._stores[space]
 
-    def _space(self, source: Source, pipeline: Pipeline, precision: str) -> str:
+    def _space(self, source: Source, pipeline: Pipeline, way: str) -> str:
         """Hash of everything that decides an embedding besides the example."""
         card = source.card
         return fingerprint(
-            ENGINE, card.weights_sha256, card.architecture, card.layers, pipeline.fingerprint, precision, _place()
+            ENGINE, card.weights_sha256, card.architecture, card.layers, pipeline.fingerprint, way, _place()
         )
 
     def _compute(
         self,
         source: Source,
         pipeline: Pipeline,
-        precision: str,
+        way: str,
         store: RowStore,
         missing: Mapping[str, int],
         examples: Examples,
     ) -> None:
         digests, begin = list(missing), time.perf_counter()
         inputs = [examples.inputs[row] for row in missing.values()]
-        backbone, what = self._backbone(source, precision), f"embedding with {source.name}"
+        run, what = self._runner(source, way), f"embedding with {source.name}"
         held: list[tuple[IndexArray, Embeddings]] = []
         done = held_rows = 0
-        for positions, layers in run_backbone(backbone, pipeline.batches(inputs), runtime.device(), precision):
+        for positions, layers in run(pipeline.batches(inputs)):
             held.append((positions, layers))
             held_rows, done = held_rows + len(positions), done + len(positions)
             self._on_progress(what, done, len(digests))
@@ -200,12 +168,72 @@ class Embedder:
                 held, held_rows = [], 0
         self.rates[source.name] = done / max(1e-9, time.perf_counter() - begin)
 
-    def _backbone(self, source: Source, precision: str) -> Backbone:
-        key = fingerprint(source.card, precision)
+    def _runner(self, source: Source, way: str) -> Run:
+        """What computes batches of a source in one way; the last one is kept."""
+        key = fingerprint(source.card, way)
         if self._loaded is None or self._loaded[0] != key:
             runtime.use_threads()
-            self._loaded = (key, source.backbone())
+            self._loaded = (key, _converted(source, way) if way.startswith("openvino") else _torch(source, way))
         return self._loaded[1]
+
+    def _way(self, source: Source, examples: Examples, rows: IndexArray, pipeline: Pipeline) -> str:
+        """The precision; or a way of `OPENVINO`, where one is as good and worth its conversion for this table.
+
+        What it is worth was measured once on this machine, and is kept in the cache: the same table is
+        computed the same way every time. Without a cache nothing is measured, and torch computes.
+        """
+        precision, version = self.precision(source, examples, rows, pipeline), _openvino()
+        fits = precision == "bfloat16" and runtime.device() == "cpu" and len(examples) >= FEW
+        if not (fits and version and self._cache):
+            return precision
+        card = source.card
+        key = fingerprint(ENGINE, version, card.name, card.architecture, card.layers, pipeline.fingerprint, _place())
+        path = self._cache / "ways" / f"{key}.json"
+        if key not in self._decided:
+            if not path.is_file():
+                found = self._race(source, pipeline, [examples.inputs[row] for row in rows[:RACED]])
+                write_json(path, {"source": card.name, **found})
+            self._decided[key] = json.loads(path.read_text("utf-8"))
+        decided = self._decided[key]
+        if decided["pays_from"] is None or len(examples) < decided["pays_from"]:
+            return precision
+        self.ways[card.name] = decided
+        return f"{decided['way']} {version}"
+
+    def _race(self, source: Source, pipeline: Pipeline, inputs: Sequence[Any]) -> dict[str, Any]:
+        """How the ways of OpenVINO compare with torch; the fastest that is as good is chosen.
+
+        Returns:
+            ``precision``, ``way``, ``cosine`` to float32, ``why``, and ``pays_from``: from how many examples it is
+            worth its conversion; None: never.
+        """
+        batches = list(pipeline.batches(inputs))
+        exact = _joined(_torch(source, "float32")(batches))
+        torch = _torch(source, "bfloat16")
+        _joined(torch(batches))
+        tried, chosen = [], None
+        for way in OPENVINO if source.card.modality == "image" else OPENVINO[:1]:
+            run, begin = _converted(source, way), time.perf_counter()
+            try:
+                found = _joined(run(batches))
+            except Exception as error:  # noqa: BLE001  a converter fails in many ways, and torch computes it as well
+                tried.append(f"{way} fails: {type(error).__name__}: {str(error)[:200]}")
+                continue
+            cost = time.perf_counter() - begin
+            cosine = min(float(_cosines(exact[name], found[name]).mean()) for name in exact)
+            slow, fast = (_median_seconds(side, batches) for side in (torch, run))
+            tried.append(f"{way} is {slow / fast:.2f} times as fast as torch, mean cosine {cosine:.5f}")
+            if cosine >= PARITY and slow / fast >= MARGIN:
+                pays = max(FEW, math.ceil(cost / (slow - fast) * len(inputs)))
+                chosen = {
+                    "precision": "bfloat16 by OpenVINO",
+                    "way": way,
+                    "cosine": round(cosine, 6),
+                    "pays_from": pays,
+                }
+                break
+        nothing = {"precision": "bfloat16", "way": None, "cosine": None, "pays_from": None}
+        return {**(chosen or nothing), "why": f"{'; '.join(tried)}; {PARITY} and {MARGIN} times are asked for"}
 
     def precision(self, source: Source, examples: Examples, rows: IndexArray, pipeline: Pipeline | None = None) -> str:
         """``bfloat16`` where the machine multiplies it in hardware and its embeddings are as good, else ``float32``.
@@ -236,17 +264,56 @@ class Embedder:
         if not source.backbone().multiplies:
             return {"precision": "float32", "cosine": None, "why": "it multiplies no matrices"}
         batches = list(pipeline.batches(inputs))
-        found: list[Embeddings] = []
-        for precision in ("float32", "bfloat16"):
-            backbone = self._backbone(source, precision)
-            parts = [layers for _, layers in run_backbone(backbone, batches, runtime.device(), precision)]
-            found.append({name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        found = [_joined(self._runner(source, precision)(batches)) for precision in ("float32", "bfloat16")]
         cosine = min(float(_cosines(found[0][name], found[1][name]).mean()) for name in found[0])
         alike = cosine >= PARITY
         why = (
             f"bfloat16 embeddings are {'' if alike else 'not '}as good: mean cosine {cosine:.5f}, {PARITY} is asked for"
         )
         return {"precision": "bfloat16" if alike else "float32", "cosine": round(cosine, 6), "why": why}
+
+
+@cache
+def _openvino() -> str | None:
+    """OpenVINO's version; None where it is not installed."""
+    try:
+        return importlib.metadata.version("openvino")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _torch(source: Source, precision: str) -> Run:
+    backbone = source.backbone()
+    return lambda batches: run_backbone(backbone, batches, runtime.device(), precision)
+
+
+def _converted(source: Source, way: str) -> Run:
+    """Converted once the first batch has come."""
+    made: list[Any] = []
+
+    def run(batches: Iterable[Batch]) -> Iterator[Rows]:
+        from headstart.features.converted import Converted
+
+        for batch in batches:
+            if not made:
+                made.append(Converted(source, batch[1], whole="behind" not in way))
+            yield from made[0].run([batch])
+
+    return run
+
+
+def _joined(parts: Iterable[Rows]) -> Embeddings:
+    held = [layers for _, layers in parts]
+    return {name: np.concatenate([layers[name] for layers in held]) for name in held[0]}
+
+
+def _median_seconds(run: Run, batches: Sequence[Batch]) -> float:
+    seconds = []
+    for _ in range(TURNS):
+        begin = time.perf_counter()
+        _joined(run(batches))
+        seconds.append(time.perf_counter() - begin)
+    return float(np.median(seconds))
 
 
 def _place() -> tuple[Any, ...]:

@@ -1,8 +1,10 @@
 """Frozen layers made fast: batch normalisation folded, activations fused, weights packed, kernels rounded with care.
 
-Folding is exact in float32 up to rounding. In bfloat16 it is what the rounding is done with that matters:
-of EfficientNet-Lite's loss of likeness to float32, most comes from the depthwise kernels, whose nine taps of
-8 bits no longer add up to what they did. Here they do (`summed`), and biases stay float32.
+Folding is exact in float32 up to rounding. In bfloat16 it is what the rounding is done with that matters.
+Of EfficientNet-Lite's loss of likeness to float32, nine tenths come from rounding what the first convolution
+gives: the depthwise one after it takes differences of it, which are small where the image is smooth. So
+the convolutions up to the first depthwise one stay float32 (`first`). Most of the rest comes from depthwise
+kernels, whose nine taps of 8 bits no longer add up to what they did. Here they do (`summed`), and biases stay float32.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FrozenConv", "FrozenLinear", "fuse", "pack", "summed"]
+__all__ = ["FrozenConv", "FrozenLinear", "exact", "fuse", "pack", "summed"]
 
 FUSED: Mapping[type[nn.Module], tuple[str, list[float]]] = {
     nn.Identity: ("none", []),
@@ -26,6 +28,9 @@ FUSED: Mapping[type[nn.Module], tuple[str, list[float]]] = {
 """Activation -> what oneDNN calls it, and its numbers."""
 
 
+Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
+
+
 class FrozenConv(nn.Module):
     """A convolution for inference only: its batch normalisation and activation are inside.
 
@@ -34,13 +39,21 @@ class FrozenConv(nn.Module):
         scale: What each output channel is multiplied by, ``(C,)`` float32.
         shift: What is added to it, ``(C,)`` float32.
         activation: Applied last.
-        dtype: Of weights, inputs and outputs; sums and the bias are float32 where oneDNN computes.
+        dtype: Of weights and inputs; sums and the bias are float32 where oneDNN computes.
+        gives: Of outputs; None: ``dtype``.
     """
 
     def __init__(
-        self, conv: nn.Conv2d, scale: Tensor, shift: Tensor, activation: nn.Module, dtype: torch.dtype
+        self,
+        conv: nn.Conv2d,
+        scale: Tensor,
+        shift: Tensor,
+        activation: nn.Module,
+        dtype: torch.dtype,
+        gives: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        self.gives = gives or dtype
         bias = 0.0 if conv.bias is None else conv.bias.detach().float()
         weight = conv.weight.detach().float() * scale[:, None, None, None]
         if dtype == torch.bfloat16 and conv.groups == conv.in_channels:
@@ -53,12 +66,16 @@ class FrozenConv(nn.Module):
         padding = [0, 0] if self._same else [int(size) for size in conv.padding]
         self._how = (padding, list(conv.stride), list(conv.dilation), conv.groups)
         self._packed: Tensor | None = None
+        self.portable = False
 
     def forward(self, state: Tensor) -> Tensor:
         """``(N, C, H, W)`` to ``(N, C', H', W')``."""
+        return self._convolved(state.to(self.weight.dtype)).to(self.gives)
+
+    def _convolved(self, state: Tensor) -> Tensor:
         if self._same:
             state = self._padded(state)
-        if not onednn(state.device.type):
+        if self.portable or not onednn(state.device.type):
             padding, stride, dilation, groups = self._how
             weight, bias = (one.to(state.device, state.dtype) for one in (self.weight, self.bias))
             convolved = nn.functional.conv2d(state, weight, bias, stride, padding, dilation, groups)
@@ -101,6 +118,12 @@ class FrozenLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(state, self._packed, self.bias, "none", [], "")  # type: ignore[no-any-return]
 
 
+def exact(model: nn.Module) -> torch.dtype | None:
+    """float32 where the first convolutions of a fused model stay in it; None where they do not."""
+    kept = any(isinstance(one, FrozenConv) and one.weight.dtype == torch.float32 for one in model.modules())
+    return torch.float32 if kept else None
+
+
 def onednn(device: str) -> bool:
     """Whether torch holds the fused layers of oneDNN for this device."""
     return (
@@ -109,6 +132,13 @@ def onednn(device: str) -> bool:
         and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
+
+
+def portable(model: nn.Module) -> None:
+    """Makes fused convolutions float32 with the weights they have, of layers that every library knows; in place."""
+    for one in model.modules():
+        if isinstance(one, FrozenConv):
+            one.weight, one.gives, one.portable = one.weight.float(), torch.float32, True
 
 
 def pack(model: nn.Module) -> int:
@@ -162,7 +192,9 @@ def fuse(model: nn.Module, run: Callable[[], Any], dtype: torch.dtype) -> int:
     Returns:
         How many were fused.
     """
-    pairs = _followed(model, run)
+    passed = _Passed(model, run)
+    pairs = passed.pairs
+    kept = _first(pairs, passed)
     for conv, norm in pairs:
         assert norm.running_mean is not None  # noqa: S101  `_foldable` asked
         assert norm.running_var is not None  # noqa: S101
@@ -172,34 +204,66 @@ def fuse(model: nn.Module, run: Callable[[], Any], dtype: torch.dtype) -> int:
             scale, shift = scale * norm.weight.detach(), shift * norm.weight.detach() + norm.bias.detach()
         activation = getattr(norm, "act", nn.Identity())
         inside = type(activation) in FUSED
-        _put(model, conv, FrozenConv(conv, scale, shift, activation if inside else nn.Identity(), dtype))
+        own = torch.float32 if conv in kept else dtype
+        gives = dtype if not kept or conv is kept[-1] else own
+        _put(model, conv, FrozenConv(conv, scale, shift, activation if inside else nn.Identity(), own, gives))
         _put(model, norm, nn.Identity() if inside else activation)
     return len(pairs)
 
 
-def _followed(model: nn.Module, run: Callable[[], Any]) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Convolutions and the normalisation that takes their output, each called once in a pass."""
-    makers: dict[int, tuple[nn.Conv2d, Tensor]] = {}
-    pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
-    calls: Counter[nn.Module] = Counter()
+def _first(pairs: list[Pair], passed: _Passed) -> list[nn.Conv2d]:
+    """The first convolution and those that are fed by it alone, up to the first depthwise one.
 
-    def made(conv: Any, _inputs: Any, output: Tensor) -> None:
-        calls[conv] += 1
-        makers[id(output)] = (conv, output)  # the tensor is held, so that its id stays its own
+    None, where something with weights of its own comes before.
+    """
+    found: list[nn.Conv2d] = []
+    last: nn.Module | None = None
+    for conv, norm in pairs:
+        if passed.order[0] is not conv if last is None else passed.fed.get(conv) is not last:
+            break
+        found.append(conv)
+        last = norm
+        if conv.groups == conv.in_channels > 1 or type(getattr(norm, "act", None)) not in FUSED:
+            break
+    return found
 
-    def taken(norm: Any, inputs: tuple[Tensor, ...]) -> None:
-        calls[norm] += 1
-        if id(inputs[0]) in makers:
-            pairs.append((makers.pop(id(inputs[0]))[0], norm))
 
-    hooks = [m.register_forward_hook(made) for m in model.modules() if _plain(m)]
-    hooks += [m.register_forward_pre_hook(taken) for m in model.modules() if _foldable(m)]
-    try:
-        run()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return [pair for pair in pairs if all(calls[module] == 1 for module in pair)]
+class _Passed:
+    """What follows what in one pass of an example through a model."""
+
+    def __init__(self, model: nn.Module, run: Callable[[], Any]) -> None:
+        self.order: list[nn.Module] = []
+        """Modules with weights of their own, as they were called."""
+        self.fed: dict[nn.Module, nn.Module] = {}
+        """Convolution -> the normalisation whose output it takes."""
+        self._pairs: list[Pair] = []
+        self._made: dict[int, tuple[nn.Module, Tensor]] = {}
+        hooks = []
+        for module in model.modules():
+            if any(True for _ in module.parameters(recurse=False)):
+                hooks += [module.register_forward_pre_hook(self._takes), module.register_forward_hook(self._gives)]
+        try:
+            run()
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _takes(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        self.order.append(module)
+        maker, _ = self._made.get(id(inputs[0]) if inputs else 0, (None, None))
+        if _foldable(module) and maker is not None and _plain(maker):
+            self._pairs.append((maker, module))  # type: ignore[arg-type]  # `_plain` and `_foldable` asked
+        elif _plain(module) and maker is not None:
+            self.fed[module] = maker
+
+    def _gives(self, module: nn.Module, _inputs: Any, output: Any) -> None:
+        self._made[id(output)] = (module, output)  # the tensor is held, so that its id stays its own
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """Convolutions and the normalisation that takes their output, each called once, in the order of their calls."""
+        calls, makers = Counter(self.order), Counter(conv for conv, _ in self._pairs)
+        return [pair for pair in self._pairs if all(calls[module] == 1 for module in pair) and makers[pair[0]] == 1]
 
 
 def _plain(module: nn.Module) -> bool:

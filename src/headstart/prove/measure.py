@@ -54,10 +54,8 @@ class Measure:
     def gain(self, arm: ArmResult, over: ArmResult) -> Gain:
         """The paired difference in the task's metric, positive where the arm is better."""
         task, first, second = self.task, arm.predictions.logits, over.predictions.logits
-        statistic, differing = evaluate.difference(task.metric, first, second, self.targets, task.problem)
-        found = stats.paired_bootstrap(
-            statistic, len(self.targets), differing=differing, seed=self.seed, resamples=RESAMPLES, level=LEVEL
-        )
+        paired = evaluate.difference(task.metric, first, second, self.targets, task.problem)
+        found = stats.paired_bootstrap(**paired._asdict(), seed=self.seed, resamples=RESAMPLES, level=LEVEL)
         test, p_value = f"paired bootstrap ({RESAMPLES} resamples)", None
         if task.problem == "classification":
             test += "; exact McNemar test of the rows that are right"

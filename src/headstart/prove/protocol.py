@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from headstart import stats
 from headstart.evaluate import METRICS
 from headstart.types import Dataset, Split, Task
@@ -19,6 +17,10 @@ FOLDS = 5
 SMALL = 300
 """Labelled rows up to which cross-validation is repeated `OFTEN`; beyond, `SELDOM`: a repetition then adds little."""
 OFTEN, SELDOM = 3, 2
+DISCORDANT, DISAGREEING = 0.25, 0.5
+"""Shares of the rows that one of two arms alone gets right, as the detectable gain assumes: of a held-out test, and of
+few rows that take turns. Of 10 real sets and 60, 120 and 300 rows, a probe and the classical baseline disagreed so on
+2 to 50% of them, on a quarter in the median: few rows teach little, so the most that was seen is assumed."""
 TITLES = {"macro_f1": "macro F1", "micro_f1": "micro F1", "ece": "ECE", "mae": "MAE", "rmse": "RMSE", "r2": "R2"}
 
 
@@ -63,7 +65,7 @@ def detectable(task: Task, split: Split, how: Plan) -> float | None:
         return None
     if how.folds and how.proof == "quick":
         return _crossed_gain(split, how)
-    return stats.detectable_gain(len(split.test))
+    return stats.detectable_gain(len(split.test), DISCORDANT)
 
 
 def title(metric: str) -> str:
@@ -81,11 +83,15 @@ def _held_out(task: Task, split: Split) -> str:
         return f"{held}; how small a gain in {title(task.metric)} they can show is not known beforehand."
     if gain >= 1:
         return f"{held}; that is too few to show any gain in {title(task.metric)}."
-    return f"{held}; they can show a gain in {title(task.metric)} of about {gain:.2f} or more (80% power, 95% level)."
+    return (
+        f"{held}; they can show a gain in {title(task.metric)} of about {gain:.2f} or more "
+        f"(80% power, 95% level, if one of two models alone is right on {DISCORDANT:.0%} of the rows)."
+    )
 
 
 def _crossed_gain(split: Split, how: Plan) -> float | None:
-    return stats.detectable_gain_repeated(len(split.train) + len(split.test), how.folds, how.repeats)
+    rows = len(split.train) + len(split.test)
+    return stats.detectable_gain_repeated(rows, how.folds, how.repeats, DISAGREEING)
 
 
 def _crossed(task: Task, split: Split, how: Plan) -> str:
@@ -95,7 +101,7 @@ def _crossed(task: Task, split: Split, how: Plan) -> str:
     said = f"That is a small test, so a frozen probe and the classical baseline are also compared by {times}"
     if gain is None:
         return f"{said}."
-    return f"{said}: that can show a gain of about {np.round(gain, 2):.2f} or more."
+    return f"{said}: that can show a gain of about {gain:.2f} or more, even if they disagree on half of the rows."
 
 
 def _cost(how: Plan) -> str:

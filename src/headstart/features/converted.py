@@ -1,0 +1,122 @@
+"""Frozen sources computed by OpenVINO in bfloat16, on CPUs: the extra ``fast``.
+
+Converted in memory from the frozen module, so with the weights that torch computes with there. What the engine
+keeps in float32 at the front of a convolutional source can stay torch's work: OpenVINO rounds it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from headstart import runtime
+from headstart.backbones import Source
+from headstart.backbones.base import Backbone
+from headstart.features.frozen import freeze
+from headstart.features.fuse import FrozenConv, fuse, portable
+from headstart.features.rows import Embeddings
+from headstart.types import IndexArray
+
+__all__ = ["Converted"]
+
+ROWS = 32
+"""Images a call: a fixed number, so that a row never depends on how many share its batch."""
+
+
+class Converted:
+    """A source as OpenVINO computes it.
+
+    Args:
+        source: What embeds.
+        batch: An example of what it will see.
+        whole: Give OpenVINO all of it, the front too that the engine keeps in float32: faster, less alike.
+
+    Raises:
+        Exception: In many ways, if OpenVINO cannot convert it.
+    """
+
+    def __init__(self, source: Source, batch: Any, whole: bool) -> None:
+        import openvino
+
+        image = isinstance(batch, Tensor)
+        backbone = source.backbone()
+        self.names = backbone.layers
+        self._front: Backbone | None = None
+        self._cut = 0
+        if image:
+            fuse(backbone.model, lambda: backbone(batch[:2]), torch.bfloat16)
+            self._cut = 0 if whole else _front_stages(backbone)
+            if self._cut:
+                self._front = source.backbone()
+        example = self._state(batch[:2]) if image else batch["ids"][:2]
+        portable(backbone.model)
+        model = _model(_Inputs(backbone, self._cut, image), example)
+        model.reshape(openvino.PartialShape([ROWS, *example.shape[1:]] if image else [-1, -1]))
+        settings = {
+            "INFERENCE_PRECISION_HINT": "bf16",
+            "INFERENCE_NUM_THREADS": runtime.thread_count(),
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self._compiled = openvino.Core().compile_model(model, "CPU", settings)
+
+    def _state(self, images: Tensor) -> Tensor:
+        """What OpenVINO takes: images, or what the stages that stay torch's make of them."""
+        if self._front is None:
+            return images
+        with torch.inference_mode():
+            freeze(self._front, images, "cpu", "bfloat16")
+            return self._front.prefix(self._cut)(images).float()  # type: ignore[no-any-return]
+
+    def run(self, batches: Iterable[tuple[IndexArray, Any]]) -> Iterator[tuple[IndexArray, Embeddings]]:
+        """Positions and every layer's float32 embeddings, batch by batch."""
+        for positions, batch in batches:
+            given = self._state(_filled(batch)) if isinstance(batch, Tensor) else batch["ids"]
+            found = self._compiled(given.contiguous().numpy())
+            yield positions, {name: np.array(found[i][: len(positions)]) for i, name in enumerate(self.names)}
+
+
+def _filled(images: Tensor) -> Tensor:
+    """The batch with copies of its first image up to `ROWS`."""
+    room = ROWS - len(images)
+    return torch.cat([images, images[:1].expand(room, -1, -1, -1)]) if room > 0 else images
+
+
+def _front_stages(backbone: Backbone) -> int:
+    """How many stages hold what stays float32; 0 where the backbone cannot be cut after them."""
+    kept = [
+        number
+        for number, stage in enumerate(backbone.stages, 1)
+        if any(isinstance(one, FrozenConv) and one.weight.dtype == torch.float32 for one in stage.modules())
+    ]
+    return max(kept, default=0) if backbone.splits and backbone.layers == ("last",) else 0
+
+
+class _Inputs(nn.Module):
+    """A backbone after its first stages, its input one tensor and its output a tuple of the layers."""
+
+    def __init__(self, backbone: Backbone, cut: int, image: bool) -> None:
+        super().__init__()
+        self._backbone, self._cut, self._image = backbone, cut, image
+
+    def forward(self, given: Tensor) -> tuple[Tensor, ...]:
+        if self._cut:
+            return (self._backbone.suffix(self._cut)(given),)
+        found = self._backbone.embeddings(given if self._image else {"ids": given, "mask": None})
+        return tuple(found[name] for name in self._backbone.layers)
+
+
+def _model(module: nn.Module, example: Tensor) -> Any:
+    """OpenVINO's model of a module, by its frontend itself: ``convert_model`` would report its use over the network."""
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of tracing: parity is checked afterwards
+        decoder = TorchScriptPythonDecoder(module.eval(), example_input=(example,))
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        return frontend.convert(frontend.load(decoder))

@@ -1,0 +1,64 @@
+"""A backbone made ready to embed, and run over batches, by torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from headstart.features.rows import Embeddings
+from headstart.types import IndexArray
+
+if TYPE_CHECKING:
+    import torch
+
+    from headstart.backbones.base import Backbone
+
+__all__ = ["freeze", "run_backbone"]
+
+
+def run_backbone(
+    backbone: Backbone, batches: Iterable[tuple[IndexArray, Any]], device: str, precision: str
+) -> Iterator[tuple[IndexArray, Embeddings]]:
+    """Positions and every layer's float32 embeddings, batch by batch, in inference mode."""
+    import torch
+
+    dtype = getattr(torch, precision)
+    with torch.inference_mode():
+        for positions, batch in batches:
+            freeze(backbone, batch, device, precision)
+            layers = backbone.embeddings(_moved(batch, device, backbone.takes or dtype))
+            yield positions, {name: value[: len(positions)].float().cpu().numpy() for name, value in layers.items()}
+
+
+def freeze(backbone: Backbone, batch: Any, device: str, precision: str) -> None:
+    """Makes a backbone ready to embed, in place and once: it cannot be trained afterwards.
+
+    Args:
+        backbone: As it was loaded, or frozen for the same already.
+        batch: An example of what it will see.
+        device: Where it computes.
+        precision: What it computes in.
+    """
+    import torch
+
+    from headstart.features.fuse import exact, fuse, onednn, pack
+
+    if backbone.frozen_for == (device, precision):
+        return
+    dtype = getattr(torch, precision)
+    backbone.eval()
+    if isinstance(batch, torch.Tensor) and backbone.frozen_for is None:
+        place = next(backbone.parameters(), batch).device
+        fuse(backbone.model, lambda: backbone(batch[:2].to(place, torch.float32)), dtype)
+        backbone.takes = exact(backbone.model)
+    backbone.to(device, dtype)
+    backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch types only some of its forms
+    if dtype == torch.bfloat16 and onednn(device):
+        pack(backbone.model)
+    backbone.frozen_for = (device, precision)
+
+
+def _moved(batch: Any, device: str, dtype: torch.dtype) -> Any:
+    if isinstance(batch, Mapping):
+        return {name: None if value is None else value.to(device) for name, value in batch.items()}
+    return batch.to(device=device, dtype=dtype)
