@@ -171,7 +171,7 @@ class Training:
     @property
     def _judges(self) -> bool:
         """Whether held-out rows can say when to stop: not while the head is none that will ship."""
-        return self.validation is not None and self.context.like is None and not self.method.refits
+        return self.context.like is None and not self.method.refits and self.validation is not None
 
     def _affordable(self, trainer: Trainer, steps: int) -> int:
         """As many of the steps as fit the budget, by timed ones; says so."""
