@@ -1,7 +1,7 @@
-"""Cached-prefix tuning of EfficientNet-Lite0: what a step costs and what accuracy it reaches, with and without the cache.
+"""Cached-prefix tuning of EfficientNet-Lite0: what a step costs and what accuracy it reaches, cached and not cached.
 
-Run from the repository: ``python benchmarks/prefix.py steps``, then ``python benchmarks/prefix.py SET [--seeds 0 1]``, SET
-being ``hymenoptera`` or ``cifar10`` of ``../shared/data``. Steps of the kinds take turns; medians of wall time are told.
+Run from the repository: ``python benchmarks/prefix.py steps``, then ``python benchmarks/prefix.py SET [--seeds 0 1]``,
+SET being ``hymenoptera`` or ``cifar10`` of ``../shared/data``. Steps of the kinds take turns; their median is told.
 A set is trained on all of its training rows by LP-FT, by the last stages on cached states, and by the same stages
 without a cache (every step runs the frozen ones anew, on freshly augmented images); reported are test accuracy and
 seconds, those of caching included. Results are added to ``benchmarks/results/prefix.json``.

@@ -131,6 +131,43 @@ def test_heat_is_the_weighted_feature_map_of_a_network_that_averages(photo_folde
     assert picture_heat(source, replace(arm, layer="mean"), inputs) is None
 
 
+def test_heat_of_a_transformer_is_at_the_tokens_before_its_last_attention(photo_folder: Path, tmp_path: Path) -> None:
+    """Against gradients of the library's own whole network; the class token alone is read, and has no place."""
+    import torch
+
+    from headstart._torchvision import make_importable
+
+    make_importable()
+    import timm
+    from timm.models._hub import save_for_hf
+
+    torch.manual_seed(0)
+    library = timm.create_model("vit_tiny_patch16_224", num_classes=2).eval()
+    with torch.no_grad():
+        for block in library.blocks:  # random weights hardly attend: here the places differ
+            block.attn.qkv.weight.mul_(8)
+    folder = tmp_path / "vit"
+    folder.mkdir()
+    save_for_hf(library, folder, safe_serialization=True)
+    source = sources.resolve(f"timm:{folder}", "image")
+    inputs = sorted(photo_folder.rglob("*.png"))[::12]
+    weight = np.random.default_rng(0).normal(size=(3, source.card.dim)).astype(np.float32)
+    heat = picture_heat(source, arm_of(LinearHead("ridge", weight, np.zeros(3, np.float32))), inputs)
+    assert heat is not None
+    assert heat.shape == (3, 14, 14)
+
+    kept: list[torch.Tensor] = []
+    library.blocks[-2].register_forward_hook(lambda _module, _given, tokens: kept.append(tokens))
+    (_, batch), *_ = pipeline_of(source).batches(inputs)
+    pooled = library.forward_head(library.forward_features(batch), pre_logits=True)
+    (slope,) = torch.autograd.grad((pooled @ torch.from_numpy(weight).T).max(1).values.sum(), kept[0])
+    places, slopes = kept[0].detach()[:, 1:], slope[:, 1:]
+    expected = (places * slopes.mean(1, keepdim=True)).sum(2).clamp_min(0).reshape(3, 14, 14)
+    expected = expected / expected.amax((1, 2), keepdim=True)
+    assert float(expected.std()) > 0.05
+    assert np.allclose(heat, expected.numpy(), atol=2e-3)
+
+
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_plane_tells_classes_apart_that_principal_components_do_not(classes: int) -> None:
     rng = np.random.default_rng(3)

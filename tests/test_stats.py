@@ -187,7 +187,7 @@ def test_what_was_not_seen_but_is_spared_widens_an_interval():
     ("rows", "folds", "repeats", "discordant"), [(100, 5, 3, 0.25), (60, 5, 3, 0.5), (400, 5, 2, 0.1)]
 )
 def test_repeated_cross_validation_detects_what_it_says_in_four_of_five_cases(rows, folds, repeats, discordant):
-    """Folds drawn as the formula says: equally correlated, with the variance of so many discordant rows."""
+    """Folds that are equally correlated, with the variance of so many discordant rows: a little easier than it says."""
     gain = stats.detectable_gain_repeated(rows, folds, repeats, discordant)
     generator, count, correlation = np.random.default_rng(0), folds * repeats, 1 / folds
     spread = math.sqrt((discordant - gain**2) * folds / rows)
@@ -195,7 +195,7 @@ def test_repeated_cross_validation_detects_what_it_says_in_four_of_five_cases(ro
     drawn = gain + spread * (math.sqrt(correlation) * common + math.sqrt(1 - correlation) * own)
     n_test = rows // folds
     found = sum(stats.corrected_t(one, rows - n_test, n_test).low > 0 for one in drawn)
-    assert found / 4000 == pytest.approx(0.8, abs=0.02)
+    assert 0.8 <= found / 4000 <= 0.86
 
 
 def test_cross_validation_of_hardly_any_rows_detects_hardly_anything():

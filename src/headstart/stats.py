@@ -200,9 +200,10 @@ def detectable_gain_repeated(
     """Smallest gain in accuracy that repeated cross-validation of ``rows`` rows detects by `corrected_t`.
 
     A fold's difference of n = rows/folds paired outcomes has the variance v = (discordant - gain^2) / n. As the
-    test does, folds are taken to be correlated by 1/folds (Nadeau and Bengio 2003, section 3): the mean of
-    J = folds * repeats of them has the variance V = (1/J + 1/(folds - 1)) (1 - 1/folds) v, and t is noncentral
-    with J - 1 degrees of freedom and noncentrality gain / sqrt(V).
+    test does, folds are taken to be correlated by 1/folds (Nadeau and Bengio 2003, section 3). Folds of one
+    repetition share no rows, and all repetitions the same ones, so the sample variance of the J = folds * repeats
+    differences is J / (J-1) (1 - 1/folds) v in the mean. The test's V is (1/J + 1/(folds - 1)) times that, and its t
+    is noncentral with J - 1 degrees of freedom and noncentrality gain / sqrt(V).
 
     Args:
         rows: That take turns.
@@ -222,7 +223,8 @@ def detectable_gain_repeated(
     if rows < folds or count < 2:
         return None
     away = float(nctdtrinc(count - 1, 1 - power, stdtrit(count - 1, (1 + level) / 2)))
-    square = away**2 * (1 / count + 1 / (folds - 1)) * (1 - 1 / folds) * folds / rows
+    apart = count / (count - 1) * (1 - 1 / folds) * folds / rows
+    square = away**2 * (1 / count + 1 / (folds - 1)) * apart
     surely = square / (1 + square)  # gain^2 = square (discordant - gain^2), all discordant rows in one direction
     return float(np.sqrt(max(discordant, surely) * surely))
 

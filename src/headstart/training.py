@@ -171,7 +171,7 @@ class Training:
         Not for methods whose head is fitted afterwards: made for few labels, they would be stopped by a handful of
         rows, and too soon (TREC-6, 16 a class: 0.80 against 0.86).
         """
-        return self.validation is not None and self.context.like is None and not self.method.refits
+        return self.context.like is None and not self.method.refits and self.validation is not None
 
     def _affordable(self, trainer: Trainer, steps: int) -> int:
         """As many of the steps as fit the budget, by timed ones; says so."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from headstart import losses
 from headstart.backbones.source import Source
 from headstart.errors import UsageError
 from headstart.features import Embedder
-from headstart.losses import task_loss
 from headstart.recipe import Batch, Feed, Group, Recipe
 from headstart.types import Arm, Examples, IndexArray, Split, Task
 
@@ -156,8 +156,12 @@ class Tuned:
 
     def loss(self, model: TargetModel, batch: Batch, context: Context) -> Tensor:
         """Mean loss of a batch."""
+        return self.task_loss(model(batch.inputs), batch, context)
+
+    def task_loss(self, logits: Tensor, batch: Batch, context: Context) -> Tensor:
+        """The task's own loss of a batch's logits, small classes weighted where they are to be."""
         weights = context.class_weights(self.settings.balance)
-        return task_loss(model(batch.inputs), batch.targets, context.task, self.settings.smoothing, weights)
+        return losses.task_loss(logits, batch.targets, context.task, self.settings.smoothing, weights)
 
     def finish(self, model: TargetModel) -> TargetModel:
         """The model after the last step, with the architecture of the source again (adapters merged)."""

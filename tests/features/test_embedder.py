@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
 import tracemalloc
 from dataclasses import replace
 
@@ -158,6 +161,43 @@ def test_a_stopped_job_goes_on_after_its_last_shard(tmp_path, tensors, monkeypat
     assert seen[-1][1:] == (4, 4)
     whole = embedder(None).embed(make_source(tensors), table(texts), np.arange(6))["last"]
     np.testing.assert_array_equal(found, whole)
+
+
+def test_a_killed_job_goes_on_after_its_last_shard(tmp_path):
+    """SIGKILL: nothing of the process runs after it."""
+    script = f"""
+import importlib.util, os, signal
+import numpy as np
+spec = importlib.util.spec_from_file_location("table", {__file__!r})
+table = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(table)
+from pathlib import Path
+table.engine.SHARD_ROWS = 2
+def kill(_what, done, _total):
+    if done >= 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+texts = [f"w{{i}} " + "x " * i for i in range(6)]
+embedder = table.Embedder(lambda _s: table.Words(), Path({str(tmp_path)!r}), kill)
+embedder.embed(table.make_source(table.Counting()), table.table(texts), np.arange(6))
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    seen, texts, tensors = [], [f"w{i} " + "x " * i for i in range(6)], Counting()
+    found = embedder(tmp_path, seen).embed(make_source(tensors), table(texts), np.arange(6))["last"]
+    assert seen[-1][1:] == (2, 2), "four rows were on disk"
+    whole = embedder(None).embed(make_source(tensors), table(texts), np.arange(6))["last"]
+    np.testing.assert_array_equal(found, whole)
+
+
+def test_many_rows_are_gathered_in_a_mapped_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("headstart.features.rows.LARGE", 100)
+    store, values = RowStore(tmp_path), np.arange(80, dtype=np.float32).reshape(10, 8)
+    names = [f"{number:032x}" for number in range(10)]
+    store.append(names, {"last": values})
+    found = store.read(names[::-1])["last"]
+    np.testing.assert_array_equal(found, values[::-1])
+    assert type(found) is np.ndarray
+    assert isinstance(found.base, np.memmap)
+    assert not isinstance(store.read(names[:2])["last"].base, np.memmap)
 
 
 def test_row_store_keeps_the_first_value_of_a_digest(tmp_path):

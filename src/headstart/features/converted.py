@@ -24,7 +24,7 @@ from headstart.types import IndexArray
 
 __all__ = ["Converted"]
 
-ROWS = 32
+ROWS = 8
 """Images a call: a fixed number, so that a row never depends on how many share its batch."""
 
 
@@ -43,7 +43,7 @@ class Converted:
     def __init__(self, source: Source, batch: Any, whole: bool) -> None:
         import openvino
 
-        image = isinstance(batch, Tensor)
+        self._image = image = isinstance(batch, Tensor)
         backbone = source.backbone()
         self.names = backbone.layers
         self._front: Backbone | None = None
@@ -75,9 +75,10 @@ class Converted:
     def run(self, batches: Iterable[tuple[IndexArray, Any]]) -> Iterator[tuple[IndexArray, Embeddings]]:
         """Positions and every layer's float32 embeddings, batch by batch."""
         for positions, batch in batches:
-            given = self._state(_filled(batch)) if isinstance(batch, Tensor) else batch["ids"]
-            found = self._compiled(given.contiguous().numpy())
-            yield positions, {name: np.array(found[i][: len(positions)]) for i, name in enumerate(self.names)}
+            parts = [self._state(_filled(part)) for part in batch.split(ROWS)] if self._image else [batch["ids"]]
+            found = [self._compiled(part.contiguous().numpy()) for part in parts]
+            names = enumerate(self.names)
+            yield positions, {name: np.concatenate([one[i] for one in found])[: len(positions)] for i, name in names}
 
 
 def _filled(images: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Embedder", "Pipeline"]
 
-ENGINE = 3
+ENGINE = 4
 """Raised when a change of the engine changes embeddings."""
 SHARD_ROWS = 4096
 PARITY = 0.999

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from headstart import safety
 from headstart.errors import BundleRefused
-from headstart.store import write_atomic
+from headstart.store import room, write_atomic
 
 __all__ = ["Embeddings", "RowStore"]
 
 Embeddings = dict[str, NDArray[np.float32]]
 """Layer -> (N, D) float32."""
+LARGE = 1 << 26
+"""Bytes of a layer from which its rows are gathered in a temporary file that is mapped, not in memory."""
 DIGEST = 16
 """Bytes of a content's digest."""
 
@@ -69,7 +71,11 @@ class RowStore:
         return self._index(keys, path)
 
     def read(self, digests: Sequence[str]) -> Embeddings:
-        """Every layer's rows for these digests, in their order."""
+        """Every layer's rows for these digests, in their order.
+
+        Raises:
+            ResourceError: If there are many, and the disk is full.
+        """
         places = np.array([self._rows[bytes.fromhex(digest)] for digest in digests], np.int64).reshape(-1, 2)
         result: Embeddings = {}
         for number in np.unique(places[:, 0]) if len(places) else range(len(self._shards[:1])):
@@ -78,9 +84,13 @@ class RowStore:
                 if layer == "digests":
                     continue
                 if layer not in result:
-                    result[layer] = np.empty((len(digests), values.shape[1]), np.float32)
+                    result[layer] = _gathering((len(digests), values.shape[1]))
                 result[layer][here] = values[places[here, 1]]
         return result
+
+
+def _gathering(shape: tuple[int, int]) -> NDArray[np.float32]:
+    return np.asarray(room(shape, np.float32)) if shape[0] * shape[1] * 4 >= LARGE else np.empty(shape, np.float32)
 
 
 def _mapped(path: Path) -> dict[str, NDArray[Any]]:

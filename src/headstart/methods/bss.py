@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from headstart.losses import task_loss
 from headstart.methods import Context, FromProbe
 from headstart.recipe import Batch, Recipe
 
@@ -41,5 +40,5 @@ class BSS(FromProbe):
         embeddings = model.backbone.embeddings(batch.inputs)[model.layer].float()
         spectrum: Tensor = torch.linalg.svdvals(embeddings)
         weakest: Tensor = spectrum[-self.settings.smallest :].square().sum()
-        task = task_loss(model.classify(embeddings), batch.targets, context.task, self.settings.smoothing)
+        task = self.task_loss(model.classify(embeddings), batch, context)
         return task + self.settings.suppress * weakest

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from headstart.losses import task_loss
 from headstart.methods import Context, FromProbe
 from headstart.recipe import Batch, Recipe
 
@@ -61,5 +60,5 @@ class CoTuning(FromProbe):
         layers = model.backbone.embeddings(batch.inputs)
         likely = torch.log_softmax(model.backbone.source_logits(layers["last"]), 1)
         related = self.relation.to(likely.device)[batch.targets]
-        task = task_loss(model.classify(layers[model.layer]), batch.targets, context.task, self.settings.smoothing)
+        task = self.task_loss(model.classify(layers[model.layer]), batch, context)
         return task - self.settings.teach * (related * likely).sum(1).mean()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from headstart.losses import distillation_loss, task_loss
+from headstart.losses import distillation_loss
 from headstart.methods import METHODS, Context, FromProbe
 from headstart.recipe import Batch, Group, Recipe
 from headstart.tuning import layered
@@ -79,11 +79,9 @@ class Distillation(FromProbe):
 
     def loss(self, model: TargetModel, batch: Batch, context: Context) -> Tensor:
         """The task's loss and the distance to what the teacher said."""
-        logits, share = model(batch.inputs), self.settings.soft
-        weights = context.class_weights(self.settings.balance)
-        task = task_loss(logits, batch.targets, context.task, self.settings.smoothing, weights)
+        logits, share, heat = model(batch.inputs), self.settings.soft, self.settings.temperature
+        task = self.task_loss(logits, batch, context)
         said = self.soft[torch.from_numpy(batch.positions)].to(logits.device)
-        heat = self.settings.temperature
         return (1 - share) * task + share * distillation_loss(logits, said, context.task.problem, heat)
 
     def notes(self) -> dict[str, Any]:

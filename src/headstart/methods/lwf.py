@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from headstart.losses import distillation_loss, task_loss
+from headstart.losses import distillation_loss
 from headstart.methods import Context, FromProbe
 from headstart.recipe import Batch, Recipe
 
@@ -53,5 +53,5 @@ class LwF(FromProbe):
             self.source.to(batch.targets.device)
             said = self.source.source_logits(self.source(batch.inputs))
         says = model.backbone.source_logits(layers["last"])
-        task = task_loss(model.classify(layers[model.layer]), batch.targets, context.task, self.settings.smoothing)
+        task = self.task_loss(model.classify(layers[model.layer]), batch, context)
         return task + self.settings.keep * distillation_loss(says, said, "classification", heat)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headstart.data.images import open_image
-from headstart.runtime import thread_count
+from headstart.runtime import device, thread_count
 from headstart.store import room
 from headstart.types import Examples, IndexArray, InputSpec
 
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 __all__ = ["ImageFeed", "ImagePipeline", "suited"]
 
-BATCH = 32
-AHEAD = 3
-"""Batches decoded ahead of the one being computed."""
+BATCH = 8
+"""On a CPU: what passes between the layers of so few stays in its caches, which is a third faster than of 32."""
+LARGE_BATCH = 32
+"""On an accelerator."""
+AHEAD = 96
+"""Images decoded ahead of the batch being computed."""
 SMALLEST = 160
 STEP = 32
 SHIFT = 0.1
@@ -65,16 +68,18 @@ class ImagePipeline:
 
     def batches(self, inputs: Sequence[Any]) -> Iterator[tuple[IndexArray, Tensor]]:
         """Positions in ``inputs`` and their batch ``(N, 3, size, size)`` float32, channels last in memory."""
-        spans = [range(start, min(start + BATCH, len(inputs))) for start in range(0, len(inputs), BATCH)]
+        size = BATCH if device() == "cpu" else LARGE_BATCH
+        spans = [range(start, min(start + size, len(inputs))) for start in range(0, len(inputs), size)]
+        ahead = AHEAD // size
         with ThreadPoolExecutor(thread_count()) as pool:
             waiting: list[list[Future[NDArray[np.uint8]]]] = []
-            for number in range(len(spans) + AHEAD):
+            for number in range(len(spans) + ahead):
                 if number < len(spans):
                     waiting.append([pool.submit(self.pixels, inputs[i]) for i in spans[number]])
-                if number >= AHEAD:
+                if number >= ahead:
                     done = [future.result() for future in waiting.pop(0)]
                     pixels = np.stack(done if len(done) > 1 else done * 2)
-                    yield np.array(spans[number - AHEAD], np.int64), self.normalise(pixels)
+                    yield np.array(spans[number - ahead], np.int64), self.normalise(pixels)
 
     def feed(self, inputs: Sequence[Any]) -> ImageFeed:
         """The images for training: decoded once, then kept as pixels in a temporary file.
