@@ -3,7 +3,7 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from headstart.classical import FeatureBaseline, dealt_folds, fit_linear, prior_logits
+from headstart.classical import FeatureBaseline, compact, dealt_folds, fit_linear, prior_logits
 from headstart.types import Task
 
 RNG = np.random.default_rng(0)
@@ -57,6 +57,19 @@ def test_a_start_changes_the_way_and_not_the_end():
     cold = fit_linear(FEATURES, responses, 10.0, "classification", tolerance=1e-8)
     near = fit_linear(FEATURES, responses, 1.0, "classification")
     assert fit_linear(FEATURES, responses, 10.0, "classification", near, 1e-8) == pytest.approx(cold, abs=1e-4)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sparse.csr_array])
+def test_few_rows_of_many_columns_give_the_same_model_in_fewer(kind):
+    wide = np.where(RNG.random((40, 400)) < 0.1, RNG.random((40, 400)), 0.0)
+    wide[7] = wide[3]  # rows of equal features, and empty ones, span nothing of their own
+    wide[9] = 0
+    responses = np.eye(3)[CLASSES[:40]]
+    small, widened = compact(kind(wide))
+    assert small.shape == (40, 38)
+    found = widened(fit_linear(small, responses, 5.0, "classification", tolerance=1e-9))
+    assert found == pytest.approx(fit_linear(kind(wide), responses, 5.0, "classification", tolerance=1e-9), abs=1e-6)
+    assert compact(FEATURES)[0] is FEATURES
 
 
 def test_separable_classes_keep_the_fit_finite():

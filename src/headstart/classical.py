@@ -12,7 +12,7 @@ from scipy.special import expit, log_softmax, logsumexp, softmax
 from headstart.calibration import log_losses, temperature
 from headstart.types import FloatArray, IndexArray, Problem, Task
 
-__all__ = ["Baseline", "Extractor", "FeatureBaseline", "dealt_folds", "fit_linear", "prior_logits"]
+__all__ = ["Baseline", "Extractor", "FeatureBaseline", "compact", "dealt_folds", "fit_linear", "prior_logits"]
 
 AFFORDABLE = 4_000_000
 """Entries times outputs up to which every fold is held out once; beyond, the first fold alone is."""
@@ -21,6 +21,8 @@ LARGE = 20_000_000
 penalty, which takes several times the steps."""
 DENSE_DISCOUNT = 20
 """How many times faster a dense entry is multiplied than a sparse one."""
+FEW_ROWS, WIDE = 1_500, 4
+"""Up to so many rows, and from so many columns a row on, features are turned into as many columns as rows first."""
 FINE, COARSE = 3e-3, 1e-2
 """Relative gradient norms to stop at: usually, and for large problems."""
 
@@ -136,6 +138,35 @@ def fit_linear(
                 return weights
         weights, z = weights + share * step, z + share * moved
     return weights
+
+
+def compact(features: Any) -> tuple[Any, Callable[[FloatArray], FloatArray]]:
+    """Features of few rows in no more columns than rows, and the way back for the weights of `fit_linear`.
+
+    A penalised linear model's weights are a combination of its rows (Kimeldorf and Wahba 1971), so it is the same
+    model in the coordinates of their span, ``X = R V'`` with orthonormal ``V``; a step there costs a fraction.
+
+    Args:
+        features: (N, F), dense or CSR.
+
+    Returns:
+        ``R`` (N, r) dense, and a function of weights (r + 1, C) to (F + 1, C), the intercept last in both; the
+        features as they are, where rows are many or columns few.
+    """
+    rows, columns = features.shape
+    if rows > FEW_ROWS or columns < WIDE * rows:
+        return features, lambda weights: weights
+    exact = features.astype(np.float64)
+    gram = exact @ exact.T
+    sizes, directions = np.linalg.eigh(gram.toarray() if hasattr(gram, "toarray") else gram)
+    kept = sizes > 1e-10 * max(float(sizes[-1]), 1e-300)
+    lengths, directions = np.sqrt(sizes[kept]), directions[:, kept]
+    across = exact.T.tocsr() if hasattr(exact, "tocsr") else exact.T
+
+    def widened(weights: FloatArray) -> FloatArray:
+        return np.asarray(np.vstack([across @ (directions @ (weights[:-1] / lengths[:, None])), weights[-1:]]))
+
+    return (directions * lengths).astype(features.dtype), widened
 
 
 def _conjugate(curvature: Callable[[FloatArray], FloatArray], goal: FloatArray, precision: float) -> FloatArray:
@@ -271,12 +302,12 @@ class FeatureBaseline:
             targets = (targets - center) / spread
         responses, learned = self._responses(targets)
         scale, constants = self._extractor.scaling(raw), prior_logits(self.task, targets)
-        features = scale(raw)
+        features, widened = compact(scale(raw))
         models: dict[float, _Model] = {}
         weights = None
         for strength in strengths:
             weights = fit_linear(features, responses[:, learned], strength, problem, weights, tolerance)
-            models[strength] = _Model(scale, weights, learned, constants, problem, center, spread)
+            models[strength] = _Model(scale, widened(weights), learned, constants, problem, center, spread)
         return models
 
     def _responses(self, targets: np.ndarray) -> tuple[FloatArray, np.ndarray]:

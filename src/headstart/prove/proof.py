@@ -95,25 +95,16 @@ def prove(
     decided = (task, examples, split, seed)
     results = [measure.arm(arm, given.test_logits(arm, split.test)) for arm in arms]
     best = results[names.index(chosen)]
-    classical, simpler = given.remember("baseline", baseline, *decided, task.modality)
-    majority, _ = baseline(*decided, "majority")
     scratch, known = _twin(decided, how, sources, arms, shipped, given)
-    gains: tuple[Gain, ...] = ()
-    said = UNTESTED
-    if len(split.test):
-        simple, further = _over_classical(
-            (*decided, (how.folds, how.repeats), tuple(sources), order), shipped, measure.gain(best, classical), given
-        )
-        first = (measure.gain(best, scratch),) if scratch else ()
-        gains = adjusted((*first, simple, measure.gain(best, majority), *further))
-        said = verdict.sentence(gains[len(first)], simpler, gains[0] if first else None)
+    again = (*decided, (how.folds, how.repeats), tuple(sources), order)
+    baselines, gains, said = _compared(measure, best, scratch, again, shipped, given)
     return Receipt(
         verdict=verdict.call(gains[0] if gains else None),
         sentence=said,
         chosen=chosen,
         metric=task.metric,
         gains=gains,
-        arms=(*results, *([scratch] if scratch else []), classical, majority),
+        arms=(*results, *([scratch] if scratch else []), *baselines),
         counts=_counts(split),
         detectable_gain=protocol.detectable(task, split, how),
         scratch_twin=known,
@@ -126,6 +117,35 @@ def prove(
         calibration=calibrated(task, shipped, best.predictions.logits, measure.targets),
         conformal=conformed(task, examples, shipped, best.predictions.logits, measure.targets),
     )
+
+
+def _compared(
+    measure: Measure,
+    best: ArmResult,
+    scratch: ArmResult | None,
+    again: tuple[Any, ...],
+    shipped: Arm,
+    given: Given,
+) -> tuple[tuple[ArmResult, ArmResult], tuple[Gain, ...], str]:
+    """The baselines, the shipped arm's gains over all it has to beat (the verdict's first), and the verdict's sentence.
+
+    Args:
+        measure: Of this proof.
+        best: What ships, measured.
+        scratch: Its scratch twin, measured, or None.
+        again: What `headstart.prove.relearning.folds` takes.
+        shipped: The arm that ships.
+        given: Embeds and remembers.
+    """
+    decided = (measure.task, measure.examples, measure.split, measure.seed)
+    classical, simpler = given.remember("baseline", baseline, *decided, measure.task.modality)
+    majority, _ = baseline(*decided, "majority")
+    if not len(measure.split.test):
+        return (classical, majority), (), UNTESTED
+    simple, further = _over_classical(again, shipped, measure.gain(best, classical), given)
+    first = (measure.gain(best, scratch),) if scratch else ()
+    gains = adjusted((*first, simple, measure.gain(best, majority), *further))
+    return (classical, majority), gains, verdict.sentence(gains[len(first)], simpler, gains[0] if first else None)
 
 
 def _twin(

@@ -8,6 +8,7 @@ import numpy as np
 
 from headstart import stats
 from headstart.backbones.source import Source
+from headstart.classical import FEW_ROWS
 from headstart.evaluate import METRICS
 from headstart.features import Embedder
 from headstart.heads import applicable
@@ -21,7 +22,8 @@ __all__ = ["CLASSICAL", "Frozen", "curves", "folds"]
 CLASSICAL = "classical baseline"
 DRAWS, FEW_DRAWS = 5, 2
 DEAR = 20_000
-"""Training rows times outputs from which on the classical baseline's curve is drawn `FEW_DRAWS` times."""
+"""Training rows times outputs from which on the classical baseline's curve is drawn `FEW_DRAWS` times, where rows are
+more than `headstart.classical.FEW_ROWS`."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def curves(
         twin: The scratch twin's name and predictions, or None.
         embedder: Keeps the embeddings.
     """
-    few = len(split.train) * task.outputs >= DEAR
+    few = len(split.train) > FEW_ROWS and len(split.train) * task.outputs >= DEAR
     draws = resampling.held_out(split, DRAWS, seed)
     probe = resampling.remembering(
         resampling.probing(task, examples, source, what.layer, _heads(task, what.kind), embedder)
