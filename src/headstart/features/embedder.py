@@ -44,8 +44,8 @@ drawings and 32-pixel images enlarged five times.
 COMPARED = 24
 """Examples that two ways are compared on."""
 FEW = 5_000
-"""In a table of fewer examples OpenVINO is not even tried: trying it takes longer (12 s for each EfficientNet-Lite on two
-cores) than it saves."""
+"""In a table of fewer examples OpenVINO is not even tried: trying it takes longer than it saves, 12 s for an
+EfficientNet-Lite on two cores."""
 OPENVINO = ("openvino", "openvino behind float32")
 """Ways of OpenVINO, the faster first: all of a source, or what comes after the front that stays float32."""
 BY_OPENVINO = "bfloat16 by OpenVINO"
