@@ -6,9 +6,10 @@ import itertools
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
-from headstart.depthwise import CheapGradients, depthwise
+from headstart.depthwise import CheapGradients, depthwise, kernels
 
 SHAPES = [(k, s, p, side) for k, s, side in itertools.product((3, 5), (1, 2), (9, 12)) for p in (0, k // 2)]
 
@@ -41,3 +42,9 @@ def test_only_depthwise_convolutions_under_autocast_take_it():
     names = [type(one.grad_fn).__name__ for one in (plain, cheap, full, biased)]
     assert [name.startswith("_Depthwise") for name in names] == [False, True, False, False]
     assert cheap.dtype == torch.bfloat16
+
+
+def test_kernels_of_depthwise_convolutions_are_found_by_name():
+    grouped = nn.Conv2d(8, 8, 3, groups=2)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sequential(nn.Conv2d(8, 8, 3, groups=8)), grouped, nn.Linear(8, 2))
+    assert kernels(model) == {"1.0.weight"}

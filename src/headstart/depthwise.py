@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["CheapGradients", "depthwise"]
+__all__ = ["CheapGradients", "depthwise", "kernels"]
 
 LAST = torch.channels_last
 
@@ -70,6 +70,12 @@ def _gains(
 
 def _pair(value: Any) -> Any:
     return (value, value) if isinstance(value, (int, str)) else tuple(value)
+
+
+def kernels(model: nn.Module) -> frozenset[str]:
+    """Names of the parameters that are kernels of depthwise convolutions."""
+    found = [name for name, one in model.named_modules() if isinstance(one, nn.Conv2d) and one.groups > 1]
+    return frozenset(f"{name}.weight" for name in found if model.get_parameter(f"{name}.weight").shape[1] == 1)
 
 
 def depthwise(inputs: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
