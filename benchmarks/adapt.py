@@ -9,17 +9,16 @@ difference, and seconds; results are added to ``benchmarks/results/adapt.json``.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from probe import prepared
 
 from headstart.runtime import machine, versions
 from headstart.store import read_step, write_json
@@ -62,7 +61,7 @@ def main() -> None:
 
 def measure(options: argparse.Namespace, facts: dict[str, Any], seed: int, place: Path) -> dict[str, Any]:
     """One fit: what ships against the probe on the same test rows."""
-    examples, run = prepared(options.data / facts["folder"], facts, seed, place), place / "run"
+    examples, run = prepared(options.data / facts["folder"], facts, place, seed), place / "run"
     command = [sys.executable, "-m", "headstart", "fit", str(examples), "--out", str(run), "--seed", str(seed)]
     asked = ["--budget", options.budget, "--method", options.method, "--source", options.source, "--proof", "quick"]
     begin = time.perf_counter()
@@ -99,32 +98,6 @@ def measure(options: argparse.Namespace, facts: dict[str, Any], seed: int, place
         "seconds": round(seconds, 1),
         "adapt_seconds": round(found["seconds"]["adapt"], 1),
     }
-
-
-def prepared(folder: Path, facts: dict[str, Any], seed: int, place: Path) -> Path:
-    """The set with its budget of labels, as one table with a ``split`` column; image sets as they are."""
-    if not (folder / "train.csv").is_file():
-        return folder
-    tables = {}
-    for split in ("train", "test"):
-        with (folder / f"{split}.csv").open(encoding="utf-8", newline="") as stream:
-            tables[split] = list(csv.DictReader(stream))
-    order = np.random.default_rng(seed).permutation(len(tables["train"]))
-    taken: list[int] = []
-    seen = Counter[str]()
-    for row in order:
-        label = tables["train"][row]["label"]
-        seen[label] += 1
-        if seen[label] <= facts.get("per_class", len(order)):
-            taken.append(int(row))
-    path = place / f"{folder.name}.csv"
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(["text", "label", "split"])
-        for row in taken[: facts.get("total")]:
-            table.writerow([tables["train"][row]["text"], f"class {tables['train'][row]['label']}", "train"])
-        table.writerows([row["text"], f"class {row['label']}", "test"] for row in tables["test"])
-    return path
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def measure(data: Path, facts: dict[str, Any], place: Path) -> dict[str, Any]:
     }
 
 
-def prepared(folder: Path, facts: dict[str, Any], place: Path) -> Path:
+def prepared(folder: Path, facts: dict[str, Any], place: Path, seed: int = 0) -> Path:
     """The data as a user has them, cut to the label budget; images are used as they are."""
     if "image" in folder.parts:
         return folder.resolve()
@@ -93,7 +93,7 @@ def prepared(folder: Path, facts: dict[str, Any], place: Path) -> Path:
     with (folder / "test.csv").open(encoding="utf-8", newline="") as stream:
         test = list(csv.DictReader(stream))
     seen, kept = Counter[str](), []
-    for number in np.random.default_rng(0).permutation(len(train)):
+    for number in np.random.default_rng(seed).permutation(len(train)):
         label = train[number]["label"]
         if seen[label] < facts.get("per_class", len(train)) and len(kept) < facts.get("total", len(train)):
             seen[label] += 1

@@ -207,7 +207,7 @@ class Training:
         rows = self.context.split.validation
         assert self.validation is not None  # noqa: S101 - asked for only where there are validation rows
         if self.method.refits:
-            return self._head(self.model, 1.0).logits(self._embeddings(self.model, self.validation, rows))
+            return self._refitted.logits(self._embeddings(self.model, self.validation, rows))
         return outputs_of(self.model, self.validation, len(rows)) * self.scale + self.center
 
     def _judged(self, logits: FloatArray) -> tuple[float, float]:
@@ -242,16 +242,20 @@ class Training:
 
     def _head(self, model: TargetModel, heat: float) -> LinearHead:
         """The linear head on the tuned embeddings."""
-        task, split = self.context.task, self.context.split
         if self.method.refits:
-            feed = self.method.feed(model, self.context, split.train)
-            embeddings, targets = self._embeddings(model, feed, split.train), self.context.examples.targets[split.train]
-            return replace(
-                heads.best(embeddings, targets, split.folds, task.problem, task.outputs).head, temperature=heat
-            )
+            return replace(self._refitted, temperature=heat)
         weight, bias = (value.detach().cpu().numpy() for value in (model.head.weight, model.head.bias))
         weight, bias = weight * self.scale, bias * self.scale + self.center
         return LinearHead(self.method.name, weight.astype(np.float32), bias.astype(np.float32), heat)
+
+    @cached_property
+    def _refitted(self) -> LinearHead:
+        """The head in closed form, for methods that fit it once training is over."""
+        task, split = self.context.task, self.context.split
+        feed = self.method.feed(self.model, self.context, split.train)
+        embeddings = self._embeddings(self.model, feed, split.train)
+        targets = self.context.examples.targets[split.train]
+        return heads.best(embeddings, targets, split.folds, task.problem, task.outputs).head
 
     def _embeddings(self, model: TargetModel, feed: Feed, rows: IndexArray) -> NDArray[np.float32]:
         from headstart.batches import outputs_of

@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ def fit(
 
         # 2. Split: the test rows are opened by the proof only.
         split = run.step("split", data.split, dataset, config.seed, config.test_share)
-        how = replace(evidence.plan(dataset, split, config.proof, config.budget), augment=config.augment)
+        how = evidence.plan(dataset, split, config.proof, config.budget, config.augment)
         for sentence in evidence.announce(task, split, how):
             tell.say(sentence)
 

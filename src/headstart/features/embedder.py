@@ -189,13 +189,8 @@ class Embedder:
             return precision
         card = source.card
         key = fingerprint(ENGINE, version, card.name, card.architecture, card.layers, pipeline.fingerprint, _place())
-        path = self._cache / "ways" / f"{key}.json"
-        if key not in self._decided:
-            if not path.is_file():
-                found = self._race(source, pipeline, [examples.inputs[row] for row in rows[:RACED]])
-                write_json(path, {"source": card.name, **found})
-            self._decided[key] = json.loads(path.read_text("utf-8"))
-        decided = self._decided[key]
+        compared = [examples.inputs[row] for row in rows[:RACED]]
+        decided = self._decision(key, card.name, lambda: self._race(source, pipeline, compared))
         if decided["pays_from"] is None or len(examples) < decided["pays_from"]:
             return precision
         self.ways[card.name] = decided
@@ -227,7 +222,7 @@ class Embedder:
             if cosine >= PARITY and slow / fast >= MARGIN:
                 pays = max(FEW, math.ceil(cost / (slow - fast) * len(inputs)))
                 chosen = {
-                    "precision": "bfloat16 by OpenVINO",
+                    "precision": BY_OPENVINO,
                     "way": way,
                     "cosine": round(cosine, 6),
                     "pays_from": pays,
@@ -249,17 +244,22 @@ class Embedder:
         pipeline = pipeline or self.pipeline(source)
         card = source.card
         key = fingerprint(ENGINE, card.name, card.architecture, card.layers, pipeline.fingerprint, _place())
+        compared = [examples.inputs[row] for row in rows[:COMPARED]]
+        decided = self._decision(key, card.name, lambda: self._compare(source, pipeline, compared))
+        self.ways[card.name] = decided
+        return str(decided["precision"])
+
+    def _decision(self, key: str, name: str, decide: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What was decided for a source, in this process or, as the cache keeps it, in an earlier one."""
         if key not in self._decided:
             path = self._cache / "ways" / f"{key}.json" if self._cache else None
             if path and path.is_file():
                 self._decided[key] = json.loads(path.read_text("utf-8"))
             else:
-                found = self._compare(source, pipeline, [examples.inputs[row] for row in rows[:COMPARED]])
-                self._decided[key] = {"source": card.name, **found}
+                self._decided[key] = {"source": name, **decide()}
                 if path:
                     write_json(path, self._decided[key])
-        self.ways[card.name] = self._decided[key]
-        return str(self._decided[key]["precision"])
+        return self._decided[key]
 
     def _compare(self, source: Source, pipeline: Pipeline, inputs: Sequence[Any]) -> dict[str, Any]:
         if not source.backbone().multiplies:

@@ -39,13 +39,13 @@ class Plan:
     """Whether the scratch twin's training examples may be varied: as the transfer's are."""
 
 
-def plan(dataset: Dataset, split: Split, proof: str, budget: float | None) -> Plan:
+def plan(dataset: Dataset, split: Split, proof: str, budget: float | None, augment: bool = True) -> Plan:
     """Repeated cross-validation for few rows without a given test; a held-out test otherwise."""
     given = dataset.given is not None and "test" in dataset.given
     rows = len(split.train) + len(split.test)
     if given or proof == "off" or len(split.test) >= stats.needed_rows(CONVINCING) or rows < 2 * FOLDS:
-        return Plan(proof, budget=budget)
-    return Plan(proof, FOLDS, OFTEN if rows <= SMALL else SELDOM, budget)
+        return Plan(proof, budget=budget, augment=augment)
+    return Plan(proof, FOLDS, OFTEN if rows <= SMALL else SELDOM, budget, augment)
 
 
 def announce(task: Task, split: Split, how: Plan) -> tuple[str, ...]:
