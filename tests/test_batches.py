@@ -5,12 +5,23 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from headstart.batches import part_of, positions_of
+from headstart.backbones import build
+from headstart.backbones.base import TargetModel
+from headstart.batches import embedded, part_of, positions_of
 from headstart.recipe import Recipe
 
 ROWS = 40
 CODES = np.arange(ROWS) % 2
 SIZES = np.arange(ROWS) % 7 + 1
+BERT = {
+    "family": "bert",
+    "vocab_size": 50,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+}
 
 
 def test_rows_of_like_length_share_a_batch_and_every_row_is_seen_once_an_epoch() -> None:
@@ -35,3 +46,24 @@ def test_parts_of_whatever_a_model_takes() -> None:
     pair = part_of((images, None), some)
     assert torch.equal(pair[0], expected)
     assert pair[1] is None
+
+
+def test_texts_of_like_length_share_a_pass_and_their_embeddings_are_those_of_one() -> None:
+    model = TargetModel(build(BERT), "mean", 2).eval()
+    lengths = np.array([3, 60, 2, 3, 58, 1, 0, 3])
+    mask = torch.from_numpy(np.arange(60) < lengths[:, None])
+    batch = {"ids": torch.arange(8 * 60).reshape(8, 60) % 50, "mask": mask}
+    passed: list[tuple[int, ...]] = []
+    whole = model.backbone.embeddings
+    expected = whole(batch)["mean"]
+    model.backbone.embeddings = lambda given: passed.append(given["ids"].shape) or whole(given)  # type: ignore[method-assign]
+    found = embedded(model, batch)
+    assert torch.allclose(found[lengths > 0], expected[lengths > 0], atol=1e-5)
+    assert found.isfinite().all()
+    assert passed == [(2, 60), (6, 3)]
+
+
+def test_an_unpadded_batch_is_one_pass() -> None:
+    model = TargetModel(build(BERT), "last", 2).eval()
+    ids = torch.arange(12).reshape(4, 3)
+    assert torch.equal(embedded(model, {"ids": ids, "mask": None}), model.backbone({"ids": ids, "mask": None}))

@@ -104,30 +104,16 @@ def rank(
         UsageError: If no source works, with every source's reason; or if ``order`` is not defined for the task.
     """
     check_order(order, task)
-    deadline = time.perf_counter() + BUDGET_SHARE * (budget if budget is not None else float("inf"))
     ordered = sorted(sources, key=lambda one: (one.card.parameters, one.name))
     cards = [source.card for source in ordered]
     rows = [RankedSource(card.name, None, None, parameters=card.parameters, licence=card.licence) for card in cards]
     runners = [_Runner(source, row) for source, row in zip(ordered, rows, strict=True)]
     positions = subsample(task, examples.targets[split.train], seed)
     wanted = tuple(dict.fromkeys([*shown, *(() if order in ("fused", "prior") else (order,))]))
-    racing, size = list(runners), 0
-    sizes = stages(len(positions), len(runners))
-    for stage, size in enumerate(sizes):
-        sample = _sample(task, examples, split, np.sort(positions[:size]))
-        for runner in racing:
-            if time.perf_counter() > deadline and not stage and any(other.running for other in runners):
-                reason = f"not tried: a quarter of the budget of {budget:.0f} s was used by smaller sources"
-                runner.row = replace(runner.row, error=reason)
-            else:
-                _measure(runner, sample, embedder, stage, remember)
-        racing = [runner for runner in racing if runner.row.error is None]
-        ahead = _fuse(racing, seed)
-        if size == sizes[-1] or time.perf_counter() > deadline:
-            break
-        racing = ahead
-        if len(racing) < 2:
-            break
+    samples = [
+        _sample(task, examples, split, np.sort(positions[:size])) for size in stages(len(positions), len(runners))
+    ]
+    racing, size = _race(runners, samples, seed, budget, embedder, remember)
     if not racing:
         reasons = "; ".join(f"{runner.source.name}: {runner.row.error}" for runner in runners)
         raise UsageError(f"no source could be used: {reasons}")
@@ -168,6 +154,33 @@ def _sample(task: Task, examples: Examples, split: Split, positions: IndexArray)
     rows = split.train[positions]
     repeated = examples.groups is not None or len({examples.digests[row] for row in rows}) < len(rows)
     return _Sample(task, examples, rows, split.folds[positions] if repeated else None)
+
+
+def _race(
+    runners: Sequence[_Runner],
+    samples: Sequence[_Sample],
+    seed: int,
+    budget: float | None,
+    embedder: Embedder,
+    remember: Remember,
+) -> tuple[list[_Runner], int]:
+    """Who is still racing at the end, and on how many rows they were compared; see `rank`."""
+    deadline = time.perf_counter() + BUDGET_SHARE * (budget if budget is not None else float("inf"))
+    racing, last = list(runners), len(samples) - 1
+    for stage, sample in enumerate(samples):
+        for runner in racing:
+            if time.perf_counter() > deadline and not stage and any(other.running for other in runners):
+                reason = f"not tried: a quarter of the budget of {budget:.0f} s was used by smaller sources"
+                runner.row = replace(runner.row, error=reason)
+            else:
+                _measure(runner, sample, embedder, stage, remember)
+        racing = [runner for runner in racing if runner.row.error is None]
+        ahead = _fuse(racing, seed)
+        over = stage == last or time.perf_counter() > deadline
+        racing = racing if over else ahead
+        if over or len(racing) < 2:
+            break
+    return racing, len(sample.rows)
 
 
 def _measure(runner: _Runner, sample: _Sample, embedder: Embedder, stage: int, remember: Remember) -> None:

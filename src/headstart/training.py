@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Training"]
 
 MIXES = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""Shares of the tuned weights that are tried between start and end of a training that began at a probe."""
+"""Shares of the tuned weights that are tried between start and end of a training."""
 
 
 class Training:
@@ -59,6 +59,10 @@ class Training:
             self.model = method.prepare(model, context).to(runtime.device())
         self.start = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.targets = (targets - self.center) / self.scale if task.problem == "regression" else targets
+        self.share = 1.0
+        """Of the tuned weights in the model now, see `MIXES`."""
+        self.heads: dict[float, LinearHead] = {}
+        """Heads in closed form, by the share they were fitted at."""
 
     @cached_property
     def validation(self) -> Feed | None:
@@ -239,6 +243,7 @@ class Training:
             for name, value in end.items()
         }
         self.model.load_state_dict(end if share == 1 else mixed, strict=True)
+        self.share = share
 
     def _head(self, model: TargetModel, heat: float) -> LinearHead:
         """The linear head on the tuned embeddings."""
@@ -248,14 +253,16 @@ class Training:
         weight, bias = weight * self.scale, bias * self.scale + self.center
         return LinearHead(self.method.name, weight.astype(np.float32), bias.astype(np.float32), heat)
 
-    @cached_property
+    @property
     def _refitted(self) -> LinearHead:
-        """The head in closed form, for methods that fit it once training is over."""
-        task, split = self.context.task, self.context.split
-        feed = self.method.feed(self.model, self.context, split.train)
-        embeddings = self._embeddings(self.model, feed, split.train)
-        targets = self.context.examples.targets[split.train]
-        return heads.best(embeddings, targets, split.folds, task.problem, task.outputs).head
+        """The head in closed form to the weights as they are, for methods that fit it once training is over."""
+        if self.share not in self.heads:
+            task, split = self.context.task, self.context.split
+            feed = self.method.feed(self.model, self.context, split.train)
+            embeddings = self._embeddings(self.model, feed, split.train)
+            targets = self.context.examples.targets[split.train]
+            self.heads[self.share] = heads.best(embeddings, targets, split.folds, task.problem, task.outputs).head
+        return self.heads[self.share]
 
     def _embeddings(self, model: TargetModel, feed: Feed, rows: IndexArray) -> NDArray[np.float32]:
         from headstart.batches import outputs_of

@@ -125,8 +125,8 @@ class Tuned:
     texts: ClassVar[Recipe | None] = None
     """The method's own settings for texts, where they differ."""
     mixes: ClassVar[bool] = False
-    """Whether the shipped weights lie between the start, a probe, and the tuned ones (WiSE-FT, Wortsman et al.
-    2022), as held-out rows decide."""
+    """Whether the shipped weights lie between the source's and the tuned ones (WiSE-FT, Wortsman et al. 2022), as
+    held-out rows decide; the head's between the probe and the tuned one, or fitted anew."""
     refits: ClassVar[bool] = False
     """Whether the head is fitted anew, in closed form, to the tuned embeddings."""
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from headstart.features.rows import Embeddings
 from headstart.types import IndexArray
 
 if TYPE_CHECKING:
-    import torch
-
     from headstart.backbones.base import Backbone
 
 __all__ = ["freeze", "run_backbone"]
@@ -22,11 +20,13 @@ def run_backbone(
     """Positions and every layer's float32 embeddings, batch by batch, in inference mode."""
     import torch
 
+    from headstart.batches import to_device
+
     dtype = getattr(torch, precision)
     with torch.inference_mode():
         for positions, batch in batches:
             freeze(backbone, batch, device, precision)
-            layers = backbone.embeddings(_moved(batch, device, backbone.takes or dtype))
+            layers = backbone.embeddings(to_device(batch, device, backbone.takes or dtype))
             yield positions, {name: value[: len(positions)].float().cpu().numpy() for name, value in layers.items()}
 
 
@@ -56,9 +56,3 @@ def freeze(backbone: Backbone, batch: Any, device: str, precision: str) -> None:
     if dtype == torch.bfloat16 and onednn(device):
         pack(backbone.model)
     backbone.frozen_for = (device, precision)
-
-
-def _moved(batch: Any, device: str, dtype: torch.dtype) -> Any:
-    if isinstance(batch, Mapping):
-        return {name: None if value is None else value.to(device) for name, value in batch.items()}
-    return batch.to(device=device, dtype=dtype)

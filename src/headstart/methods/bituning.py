@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from headstart.batches import embedded
 from headstart.losses import contrastive_loss
 from headstart.methods import Context, FromProbe
 from headstart.recipe import Batch, Group, Recipe
@@ -65,7 +66,7 @@ class BiTuning(FromProbe):
 
     def loss(self, model: TargetModel, batch: Batch, context: Context) -> Tensor:
         """The task's loss and both contrastive ones."""
-        tau, embeddings = self.settings.temperature, model.backbone.embeddings(batch.inputs)[model.layer].float()
+        tau, embeddings = self.settings.temperature, embedded(model, batch.inputs).float()
         task = self.task_loss(model.classify(embeddings), batch, context)
         seen = contrastive_cross_entropy(embeddings, model.head.weight, model.head.bias, batch.targets, tau)
         return task + seen + contrastive_loss(_projector(model)(embeddings), batch.targets, tau)

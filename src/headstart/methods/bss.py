@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from headstart.batches import embedded
 from headstart.methods import Context, FromProbe
 from headstart.recipe import Batch, Recipe
 
@@ -37,7 +38,7 @@ class BSS(FromProbe):
 
     def loss(self, model: TargetModel, batch: Batch, context: Context) -> Tensor:
         """The task's loss and the shrinkage."""
-        embeddings = model.backbone.embeddings(batch.inputs)[model.layer].float()
+        embeddings = embedded(model, batch.inputs).float()
         spectrum: Tensor = torch.linalg.svdvals(embeddings)
         weakest: Tensor = spectrum[-self.settings.smallest :].square().sum()
         task = self.task_loss(model.classify(embeddings), batch, context)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from headstart.batches import embedded
 from headstart.losses import contrastive_loss
 from headstart.recipe import Batch, Group, Recipe
 from headstart.tuning import Context, Tuned, layered
@@ -37,8 +38,11 @@ class Contrastive(Tuned):
 
     name = "contrastive"
     refits = True
+    mixes = True
+    """A source that knows the subject loses some of it: Banking77 at 10 a class, other rows of its training file,
+    0.837 with the tuned weights, 0.845 halfway to them. One that does not has to go the whole way (TREC-6)."""
     together = True
-    settings: Settings = Settings(rate=2e-4, epochs=10, least_steps=90, most_steps=120, classes_a_batch=8)
+    settings: Settings = Settings(rate=2e-4, epochs=10, least_steps=90, most_steps=150, classes_a_batch=32)
     """Small steps, and few: more of them only memorise the rows."""
     texts = replace(settings, rate=1e-4)
 
@@ -57,5 +61,5 @@ class Contrastive(Tuned):
 
     def loss(self, model: TargetModel, batch: Batch, context: Context) -> Tensor:  # noqa: ARG002
         """The contrastive loss of the embeddings."""
-        embeddings = model.backbone.embeddings(batch.inputs)[model.layer]
+        embeddings = embedded(model, batch.inputs)
         return contrastive_loss(embeddings, batch.targets, self.settings.temperature)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from headstart.batches import embedded
 from headstart.methods import Context
 from headstart.recipe import Batch, Group, Recipe
 from headstart.tuning import Tuned, layered
@@ -42,7 +43,7 @@ class SetFit(Tuned):
 
     def loss(self, model: TargetModel, batch: Batch, context: Context) -> Tensor:  # noqa: ARG002
         """Mean squared error over like pairs and over unlike pairs, averaged."""
-        unit = functional.normalize(model.backbone.embeddings(batch.inputs)[model.layer].float(), dim=1)
+        unit = functional.normalize(embedded(model, batch.inputs).float(), dim=1)
         error = (unit @ unit.T - (batch.targets[:, None] == batch.targets).float()).square()
         like = batch.targets[:, None] == batch.targets
         apart = ~torch.eye(len(unit), dtype=torch.bool, device=unit.device)
