@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 import headstart
-from headstart import inference
+from headstart import adapt, heads, inference
 from headstart.errors import BundleRefused, DataError, UsageError
 from headstart.exporters import bundle as bundles
 from headstart.inference import Model, embed, load, predictions
@@ -198,7 +199,7 @@ def changed(bundle: Path, **changes: Any) -> bundles.Bundle:
     ("changes", "said"),
     [
         ({"layer": "first"}, "layer 'first' is none of last"),
-        ({"dim": 128}, r"head.weight must have the shape \(2, 128\)"),
+        ({"dim": 128}, "the bundle's dim is 128, its architecture gives 256"),
         ({"architecture": {"family": "magic"}}, "unknown architecture family 'magic'. Valid: .*static"),
         ({"architecture": {"family": "static", "tokens": 32000, "dim": 128}}, "do not fit its architecture"),
         ({"architecture": {"family": "static", "tokens": 32000, "dim": 128, "code": "x"}}, "architecture"),
@@ -207,6 +208,24 @@ def changed(bundle: Path, **changes: Any) -> bundles.Bundle:
 def test_a_bundle_whose_parts_do_not_fit_is_refused(changes: dict[str, Any], said: str, bundle: Path) -> None:
     with pytest.raises(BundleRefused, match=said):
         Model(changed(bundle, **changes))
+
+
+@pytest.mark.parametrize("method", ["probe", "lpft"])
+def test_a_bundle_that_reads_four_layers_predicts_as_it_was_proven(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def joined(layers: dict[str, Any], *given: Any) -> tuple[str, heads.FittedHead]:
+        return "last4", heads.best(layers["last4"], *given)
+
+    monkeypatch.setattr(heads, "best_layer", joined)
+    monkeypatch.setattr(adapt, "choose", lambda *given: given[2][-1].name)
+    fit = headstart.fit((X, Y), out=tmp_path / "run", source="all-minilm-l6-v2", method=method, proof="off", budget=20)
+    model = load(fit.bundle)
+    rows = json.loads((Path(fit.bundle) / "ledger.json").read_text("utf-8"))["rows"]
+    shapes = {row["tensor"]: row["shape"] for row in rows if row["tensor"].startswith("head")}
+    assert shapes == {"head.weight": [2, 4 * 384], "head.bias": [2]}
+    assert model.verify() <= inference.TOLERANCE
+    assert sum(found == label for found, label in zip(model.predict(X), Y, strict=True)) > 0.9 * len(X)
 
 
 def test_a_missing_bundle_is_refused(tmp_path: Path) -> None:

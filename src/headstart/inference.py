@@ -76,7 +76,6 @@ class Model:
         self.task = Task(config["problem"], config["modality"], bundle.labels, config["metric"])
         weights = {name: tensor.numpy() for name, tensor in bundles.tensors(bundle).items()}
         self.source = source_of(bundle, weights)
-        self._head = _head(bundle, weights)
         self._layer = str(config["layer"])
         fast = config.get("precision") == "bfloat16" and runtime.fast_bfloat16()
         self._precision = "bfloat16" if fast else "float32"
@@ -87,6 +86,7 @@ class Model:
             raise BundleRefused(f"the bundle's layer '{self._layer}' is none of {', '.join(self._backbone.layers)}")
         if self._backbone.dim != config["dim"]:
             raise BundleRefused(f"the bundle's dim is {config['dim']}, its architecture gives {self._backbone.dim}")
+        self._head = _head(bundle, weights, self._backbone.width(self._layer))
 
     def logits(self, inputs: Sequence[Any], on_progress: Callable[[str, int, int], None] | None = None) -> FloatArray:
         """Calibrated logits ``(N, outputs)`` of texts, image paths or PIL images.
@@ -235,9 +235,9 @@ def _labels(model: Model, logits: FloatArray) -> list[dict[str, Any]]:
     return found if sets is None else [{**record, "set": list(one)} for record, one in zip(found, sets, strict=True)]
 
 
-def _head(bundle: bundles.Bundle, weights: dict[str, NDArray[Any]]) -> LinearHead:
-    outputs, dim = max(1, len(bundle.labels)), int(bundle.config["dim"])
-    shapes = {"head.weight": (outputs, dim), "head.bias": (outputs,)}
+def _head(bundle: bundles.Bundle, weights: dict[str, NDArray[Any]], width: int) -> LinearHead:
+    outputs = max(1, len(bundle.labels))
+    shapes = {"head.weight": (outputs, width), "head.bias": (outputs,)}
     for name, shape in shapes.items():
         if name not in weights or tuple(weights[name].shape) != shape:
             raise BundleRefused(f"the bundle's {name} must have the shape {shape}")

@@ -85,7 +85,10 @@ def test_suffix_of_prefix_is_the_whole(family):
 def test_layers_come_from_one_pass_and_last_is_forward(family):
     backbone, batch = make(family), batch_for(family)
     found = backbone.embeddings(batch)
-    assert tuple(found) == backbone.layers
+    assert {name: value.shape for name, value in found.items()} == {
+        name: (3, backbone.width(name)) for name in backbone.layers
+    }
+    assert backbone.width("last") == backbone.dim
     torch.testing.assert_close(found["last"], backbone(batch), rtol=0, atol=0)
     assert all(value.dtype == torch.float32 for value in found.values())
 
@@ -110,6 +113,31 @@ def test_the_encoder_equals_the_library_s_own():
     found = backbone.embeddings(batch)
     torch.testing.assert_close(found["last"], hidden[-1].mean(1), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found["mean"], torch.stack(hidden[1:]).mean(0).mean(1), rtol=1e-5, atol=1e-5)
+    every = torch.cat([state.mean(1) for state in hidden[1:]], 1)
+    torch.testing.assert_close(found["last4"], every, rtol=1e-5, atol=1e-5)  # there are three layers only
+
+
+@torch.inference_mode()
+def test_last4_joins_four_layers_where_there_are_more():
+    backbone = build({**TINY_BERT, "num_hidden_layers": 5}).eval()
+    batch = batch_for("bert")
+    found = backbone.embeddings(batch)["last4"]
+    assert found.shape == (3, 64)
+    state, pooled = batch, []
+    for stage in backbone.stages:
+        state = stage(state)
+        pooled.append(backbone.pool(state))
+    torch.testing.assert_close(found, torch.cat(pooled[-4:], 1), rtol=0, atol=0)
+
+
+def test_reading_another_layer_takes_a_head_of_its_width():
+    model = TargetModel(make("bert"), "last", 4)
+    head = model.head
+    model.read("last")
+    assert model.head is head
+    model.read("last4")
+    assert model.head.weight.shape == (4, 48)
+    assert model.logits(batch_for("bert")).shape == (3, 4)
 
 
 @torch.inference_mode()

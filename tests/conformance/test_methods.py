@@ -39,7 +39,8 @@ def tiny_source(seed: int = 0) -> Source:
         "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "[UNK]"},
     }  # fmt: skip
     card = SourceCard(
-        name="tiny", title="Tiny", modality="text", provider="test", parameters=5_000, dim=16, layers=("last", "mean"),
+        name="tiny", title="Tiny", modality="text", provider="test", parameters=5_000, dim=16,
+        layers=("last", "mean", "last4"),
         input=InputSpec(max_tokens=12, special_tokens=False), trained_on="nothing", licence="none", weights_sha256="0",
         architecture=BERT,
     )  # fmt: skip

@@ -29,6 +29,24 @@ def test_best_is_the_lower_loss_on_equal_folds(problem: Any) -> None:
     assert heads.best(x, y, None, problem, outputs).loss == pytest.approx(min(one.loss for one in alone), abs=1e-6)
 
 
+def test_the_best_layer_is_the_one_that_tells() -> None:
+    x, y, outputs = data("classification")
+    noise = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
+    name, found = heads.best_layer({"noise": noise, "told": x}, y, None, "classification", outputs)
+    assert name == "told"
+    expected = heads.best(x, y, None, "classification", outputs)
+    np.testing.assert_array_equal(found.head.weight, expected.head.weight)
+    np.testing.assert_array_equal(found.losses, expected.losses)
+
+
+def test_wide_layers_are_not_tried_on_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y, outputs = data("regression")
+    layers = {"last": x[:, 3:], "wide": x}
+    assert heads.best_layer(layers, y, None, "regression", outputs)[0] == "wide"
+    monkeypatch.setattr(heads, "LARGE", x.size)
+    assert heads.best_layer(layers, y, None, "regression", outputs)[0] == "last"
+
+
 def test_best_refuses_the_worse_logistic() -> None:
     rng = np.random.default_rng(4)
     y = np.arange(24) % 2

@@ -58,7 +58,7 @@ class Backbone(nn.Module, ABC):
     """
 
     dim: int
-    """Width of the embedding."""
+    """Width of the layer ``last``, see `width`."""
     layers: tuple[str, ...] = ("last",)
     """Names of the embeddings that `embeddings` can give, ``last`` first."""
     multiplies: bool = True
@@ -99,8 +99,12 @@ class Backbone(nn.Module, ABC):
         return self.suffix(0)(batch)  # type: ignore[no-any-return]
 
     def embeddings(self, batch: Any) -> dict[str, Tensor]:
-        """Every layer's embeddings ``(N, dim)`` float32, from one pass."""
+        """Every layer's embeddings ``(N, width)`` float32, from one pass."""
         return {"last": self(batch).float()}
+
+    def width(self, layer: str) -> int:  # noqa: ARG002
+        """How wide the embeddings of a layer are."""
+        return self.dim
 
     def source_logits(self, embedding: Tensor) -> Tensor:
         """Logits ``(N, Z)`` of the source's own classes for embeddings ``(N, dim)`` of the layer ``last``.
@@ -128,7 +132,13 @@ class TargetModel(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.layer = layer
-        self.head = nn.Linear(backbone.dim, outputs)
+        self.head = nn.Linear(backbone.width(layer), outputs)
+
+    def read(self, layer: str) -> None:
+        """Takes the embeddings of this layer from now on; another one needs a new head."""
+        if layer != self.layer:
+            self.layer = layer
+            self.head = nn.Linear(self.backbone.width(layer), self.head.out_features)
 
     def forward(self, batch: Any) -> Tensor:
         """Uncalibrated logits ``(N, outputs)`` in float32."""

@@ -13,6 +13,8 @@ from headstart.errors import BundleRefused
 
 __all__ = ["Encoder", "build"]
 
+LAST = 4
+"""Layers that ``last4`` joins; all, where there are fewer."""
 BOUNDS = {
     "vocab_size": (1, 2_000_000),
     "hidden_size": (1, 16_384),
@@ -34,7 +36,7 @@ class Encoder(Backbone):
     text only, to the last bit.
     """
 
-    layers = ("last", "mean")
+    layers = ("last", "mean", "last4")
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -55,14 +57,18 @@ class Encoder(Backbone):
         return (hidden.float() * weights).sum(1) / weights.sum(1).clamp_min(1)
 
     def embeddings(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """``last`` layer, and the ``mean`` of all transformer layers, from one pass."""
+        """``last`` layer, the ``mean`` of all transformer layers, and the ``last4`` side by side, from one pass."""
         first, *rest = self.stages
         state = first(batch)
         pooled = []
         for stage in rest:
             state = stage(state)
             pooled.append(self.pool(state))
-        return {"last": pooled[-1], "mean": torch.stack(pooled).mean(0)}
+        return {"last": pooled[-1], "mean": torch.stack(pooled).mean(0), "last4": torch.cat(pooled[-LAST:], 1)}
+
+    def width(self, layer: str) -> int:
+        """How wide the embeddings of a layer are."""
+        return self.dim * min(LAST, len(self.stages) - 1) if layer == "last4" else self.dim
 
 
 def _through(layer: nn.Module) -> Any:

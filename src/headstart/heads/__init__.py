@@ -16,7 +16,7 @@ It raises `headstart.errors.DataError` for rows it cannot use.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -28,7 +28,7 @@ from headstart.registry import Registry
 from headstart.ridge import Selection
 from headstart.types import FloatArray, IndexArray, LinearHead, Problem
 
-__all__ = ["HEADS", "FittedHead", "Head", "applicable", "best", "whole_folds"]
+__all__ = ["HEADS", "FittedHead", "Head", "applicable", "best", "best_layer", "whole_folds"]
 
 HEADS = Registry(
     "head",
@@ -39,6 +39,9 @@ HEADS = Registry(
 )
 
 MANY_ROWS = 20_000
+LARGE = 1 << 24
+"""Numbers of a layer's embeddings (10,000 rows of 1,536) from which on a layer wider than the first is not tried:
+fits would take minutes and gigabytes."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +103,12 @@ def best(
     problem: Problem,
     outputs: int,
     names: Iterable[str] | None = None,
+    ridge: FittedHead | None = None,
 ) -> FittedHead:
     """Fits every head on the same folds and returns the one with the lowest mean out-of-fold loss.
 
-    Ridge comes first, the others begin where it ended. Several heads are compared on the same
-    few folds (`whole_folds`); a single one gets ``folds`` as they are.
+    Ridge comes first, unless ``ridge`` is it already, and the others begin where it ended. Several heads are compared
+    on the same few folds (`whole_folds`); a single one gets ``folds`` as they are.
 
     Raises:
         UsageError: If a name is not applicable to this problem.
@@ -117,11 +121,38 @@ def best(
     if not asked:
         raise UsageError(f"no head was asked for. Valid: {', '.join(valid)}")
     shared = whole_folds(folds, targets) if len(asked) > 1 else folds
-    fitted: list[FittedHead] = []
-    for name in sorted(asked, key=lambda name: name != "ridge"):
+    fitted = [ridge] if ridge else []
+    for name in sorted(asked, key=lambda name: name != "ridge")[len(fitted) :]:
         start = fitted[0] if fitted else None
         fitted.append(HEADS[name].fit(embeddings, targets, shared, problem, outputs, start))
     return replace(min(fitted, key=lambda one: one.loss), selection=None)
+
+
+def best_layer(
+    layers: Mapping[str, FloatArray], targets: np.ndarray, folds: IndexArray | None, problem: Problem, outputs: int
+) -> tuple[str, FittedHead]:
+    """The layer whose ridge has the lowest out-of-fold loss, and the best head on it.
+
+    Args:
+        layers: Name -> embeddings; one at least.
+        targets: See the module.
+        folds: See the module.
+        problem: See the module.
+        outputs: See the module.
+
+    Raises:
+        DataError: If embeddings or targets cannot be used.
+    """
+    width = next(iter(layers.values())).shape[1]
+    tried = {name: values for name, values in layers.items() if values.shape[1] == width or values.size < LARGE}
+    shared = whole_folds(folds, targets) if len(applicable(problem)) > 1 else folds
+    found: tuple[str, FittedHead] | None = None
+    for name, values in tried.items():
+        ridge = HEADS["ridge"].fit(values, targets, shared, problem, outputs)
+        if found is None or ridge.loss < found[1].loss:
+            found = name, ridge
+    assert found is not None  # noqa: S101 - there is one layer at least
+    return found[0], best(tried[found[0]], targets, folds, problem, outputs, ridge=found[1])
 
 
 def whole_folds(folds: IndexArray | None, targets: np.ndarray) -> IndexArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ def _shared(source: Source, labels: tuple[str, ...]) -> int:
 
 
 def finish(ledger: Ledger, arm: Arm) -> Ledger:
-    """The ledger of what ships: the head fitted, tensors that adapting changed told as such, all others frozen.
+    """The ledger of what ships: the head as it was fitted, tensors that adapting changed told as such, others frozen.
 
     Args:
         ledger: What `begin` gave.
@@ -73,4 +74,5 @@ def finish(ledger: Ledger, arm: Arm) -> Ledger:
     changed = {name: (how, sha256) for name, sha256 in tuned.items() if sha256 != before[name]}
     fitted = f"fitted to the training rows by the {arm.head.kind} head"
     head = {"head.weight": arm.head.weight, "head.bias": arm.head.bias}
-    return ledger.adapted(changed | {name: (fitted, sha256_array(value)) for name, value in head.items()})
+    rows = (replace(row, shape=head[row.tensor].shape) if row.tensor in head else row for row in ledger)
+    return Ledger(tuple(rows)).adapted(changed | {name: (fitted, sha256_array(value)) for name, value in head.items()})

@@ -71,7 +71,7 @@ class FromProbe(Tuned):
 
         with torch.random.fork_rng(devices=()):  # building a source draws numbers, a cached embedding does not
             probe = METHODS["probe"]().run(context)
-        model.layer = probe.layer
+            model.read(probe.layer)
         center, scale = context.target_moments
         with torch.no_grad():
             model.head.weight.copy_(torch.from_numpy(probe.head.weight / (probe.head.temperature * scale)))

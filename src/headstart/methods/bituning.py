@@ -57,7 +57,7 @@ class BiTuning(FromProbe):
     def prepare(self, model: TargetModel, context: Context) -> TargetModel:
         """The head of the probe, and a projector."""
         model = super().prepare(model, context)
-        model.add_module("projector", nn.Linear(model.backbone.dim, self.settings.width))
+        model.add_module("projector", nn.Linear(model.head.in_features, self.settings.width))
         return model
 
     def parameter_groups(self, model: TargetModel) -> list[Group]:

@@ -12,7 +12,7 @@ __all__ = ["Probe"]
 
 
 class Probe:
-    """Fits every head on every layer and keeps the pair with the lowest out-of-fold loss.
+    """The layer and the head on it with the lowest out-of-fold loss.
 
     The source is not changed, so the arm is safe at any number of labels (Kornblith et al. 2019,
     "Do Better ImageNet Models Transfer Better?", linear evaluation).
@@ -28,12 +28,7 @@ class Probe:
         task, examples, split = context.task, context.examples, context.split
         layers = context.embedder.embed(context.source, examples, split.train)
         targets = examples.targets[split.train]
-        fitted = {
-            layer: heads.best(values, targets, split.folds, task.problem, task.outputs)
-            for layer, values in layers.items()
-        }
-        layer = min(fitted, key=lambda name: fitted[name].loss)
-        found = fitted[layer]
+        layer, found = heads.best_layer(layers, targets, split.folds, task.problem, task.outputs)
         validation = _predictions(context, split.train, found.out_of_fold)
         if len(split.validation):
             held_out = context.embedder.embed(context.source, examples, split.validation)[layer]

@@ -128,7 +128,7 @@ def source_of(name: str, folder: ModelFolder) -> Source:
 def _layers(config: Configured) -> tuple[str, ...]:
     if config.modality == "image":
         return ("last",)
-    return ("last", "mean")
+    return ("last", "mean", "last4")
 
 
 @contextlib.contextmanager
