@@ -156,17 +156,18 @@ class Embedder:
         run, what = self._runner(source, way), f"embedding with {source.name}"
         held: list[tuple[IndexArray, Embeddings]] = []
         done = held_rows = 0
-        for positions, layers in run(pipeline.batches(inputs)):
-            held.append((positions, layers))
-            held_rows, done = held_rows + len(positions), done + len(positions)
-            self._on_progress(what, done, len(digests))
-            if held_rows >= SHARD_ROWS or done == len(digests):
-                order = np.concatenate([part for part, _ in held])
-                store.append(
-                    [digests[i] for i in order],
-                    {name: np.concatenate([part[name] for _, part in held]) for name in layers},
-                )
-                held, held_rows = [], 0
+        with runtime.kept_memory():
+            for positions, layers in run(pipeline.batches(inputs)):
+                held.append((positions, layers))
+                held_rows, done = held_rows + len(positions), done + len(positions)
+                self._on_progress(what, done, len(digests))
+                if held_rows >= SHARD_ROWS or done == len(digests):
+                    order = np.concatenate([part for part, _ in held])
+                    store.append(
+                        [digests[i] for i in order],
+                        {name: np.concatenate([part[name] for _, part in held]) for name in layers},
+                    )
+                    held, held_rows = [], 0
         self.rates[source.name] = done / max(1e-9, time.perf_counter() - begin)
 
     def _runner(self, source: Source, way: str) -> Run:
