@@ -32,7 +32,8 @@ def case(name):
 
 
 def rows(run, source, inputs):
-    found = {layer: np.empty((len(inputs), source.card.dim), np.float32) for layer in source.card.layers}
+    width = source.backbone().width
+    found = {layer: np.empty((len(inputs), width(layer)), np.float32) for layer in source.card.layers}
     for positions, layers in run(pipeline_of(source).batches(inputs)):
         for layer, values in layers.items():
             found[layer][positions] = values
