@@ -149,13 +149,7 @@ def _headlines(view: RunView, receipt: Receipt) -> Markup:
             (metric(receipt.metric).lower, measured(receipt.metric, view.chosen.test.get(receipt.metric)), rows)
         )
     if seconds := view.seconds:
-        tiles.append(
-            (
-                "time for the whole job",
-                duration(sum(seconds.values())),
-                f"{count(_threads(view))} processor threads" if _threads(view) else None,
-            )
-        )
+        tiles.append(("time for the whole job", duration(sum(seconds.values())), _threads(view)))
     items = (
         tag("div", tag("dt", name(term, 44)), tag("dd", tag("strong", figure), tag("span", under)))
         for term, figure, under in tiles
@@ -163,9 +157,11 @@ def _headlines(view: RunView, receipt: Receipt) -> Markup:
     return tag("dl", items, class_="headlines")
 
 
-def _threads(view: RunView) -> int:
+def _threads(view: RunView) -> str | None:
     threads = view.mapping("machine").get("threads")
-    return threads if isinstance(threads, int) else 0
+    if not isinstance(threads, int) or not threads:
+        return None
+    return f"{count(threads)} processor thread{'' if threads == 1 else 's'}"
 
 
 def _range(gain: Gain) -> str:
