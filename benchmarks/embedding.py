@@ -100,8 +100,9 @@ def ours(source: Source, inputs: Sequence[Any], precision: str) -> Callable[[], 
 
     def run() -> Rows:
         rows = np.empty((len(inputs), source.card.dim), np.float32)
-        for positions, layers in run_backbone(backbone, pipeline.batches(inputs), runtime.device(), precision):
-            rows[positions] = layers["last"]
+        with runtime.kept_memory():
+            for positions, layers in run_backbone(backbone, pipeline.batches(inputs), runtime.device(), precision):
+                rows[positions] = layers["last"]
         return rows
 
     return run
@@ -114,11 +115,12 @@ def by_openvino(source: Source, inputs: Sequence[Any]) -> Callable[[], Rows]:
 
     def run() -> Rows:
         rows = np.empty((len(inputs), source.card.dim), np.float32)
-        for positions, batch in pipeline.batches(inputs):
-            if not converted:
-                converted.append(Converted(source, batch, whole=True))
-            for _, layers in converted[0].run([(positions, batch)]):
-                rows[positions] = layers["last"]
+        with runtime.kept_memory():
+            for positions, batch in pipeline.batches(inputs):
+                if not converted:
+                    converted.append(Converted(source, batch, whole=True))
+                for _, layers in converted[0].run([(positions, batch)]):
+                    rows[positions] = layers["last"]
         return rows
 
     return run
