@@ -146,13 +146,9 @@ def best_layer(
     width = next(iter(layers.values())).shape[1]
     tried = {name: values for name, values in layers.items() if values.shape[1] == width or values.size < LARGE}
     shared = whole_folds(folds, targets) if len(applicable(problem)) > 1 else folds
-    found: tuple[str, FittedHead] | None = None
-    for name, values in tried.items():
-        ridge = HEADS["ridge"].fit(values, targets, shared, problem, outputs)
-        if found is None or ridge.loss < found[1].loss:
-            found = name, ridge
-    assert found is not None  # noqa: S101 - there is one layer at least
-    return found[0], best(tried[found[0]], targets, folds, problem, outputs, ridge=found[1])
+    ridges = ((name, HEADS["ridge"].fit(values, targets, shared, problem, outputs)) for name, values in tried.items())
+    name, ridge = min(ridges, key=lambda one: one[1].loss)
+    return name, best(tried[name], targets, folds, problem, outputs, ridge=ridge)
 
 
 def whole_folds(folds: IndexArray | None, targets: np.ndarray) -> IndexArray:
