@@ -65,6 +65,11 @@ class Training:
         """Heads in closed form, by the share they were fitted at."""
 
     @cached_property
+    def feed(self) -> Feed:
+        """Training rows, decoded."""
+        return self.method.feed(self.model, self.context, self.context.split.train)
+
+    @cached_property
     def validation(self) -> Feed | None:
         """Held-out rows, decoded; None where there are none."""
         rows = self.context.split.validation
@@ -158,7 +163,7 @@ class Training:
             self.model,
             method.parameter_groups(self.model),
             lambda model, batch: method.loss(model, batch, context),  # type: ignore[arg-type]
-            method.feed(self.model, context, context.split.train),
+            self.feed,
             self.targets,
             self.recipe,
             context.seed,
@@ -258,8 +263,7 @@ class Training:
         """The head in closed form to the weights as they are, for methods that fit it once training is over."""
         if self.share not in self.heads:
             task, split = self.context.task, self.context.split
-            feed = self.method.feed(self.model, self.context, split.train)
-            embeddings = self._embeddings(self.model, feed, split.train)
+            embeddings = self._embeddings(self.model, self.feed, split.train)
             targets = self.context.examples.targets[split.train]
             self.heads[self.share] = heads.best(embeddings, targets, split.folds, task.problem, task.outputs).head
         return self.heads[self.share]
