@@ -49,7 +49,7 @@ def test_several_labels_are_the_mean_of_two_class_problems() -> None:
 
 def test_equal_neighbours_share_the_last_place() -> None:
     x = np.array([[1.0, 0.0]] + [[0.0, 1.0]] * 7)
-    near = knn._nearness(x)
+    near = knn._nearness(x, ~np.eye(8, dtype=bool))
     np.testing.assert_allclose(near[1], [0, 0] + [5 / 6] * 6)
     np.testing.assert_allclose(near.sum(1), 5)
 
@@ -57,6 +57,25 @@ def test_equal_neighbours_share_the_last_place() -> None:
 def test_a_perfect_neighbourhood_is_not_quite_certain() -> None:
     x, y = np.repeat(np.eye(3), 10, 0), np.repeat(np.arange(3), 10)
     assert -0.2 < SCORES["knn"](x, y, "classification") < -0.05
+
+
+def test_rows_of_one_fold_are_no_neighbours_of_each_other() -> None:
+    x, y = np.random.default_rng(1).normal(size=(60, 6)), np.arange(60) % 3
+    twice, folds = np.repeat(x, 2, 0), np.repeat(np.arange(60), 2)
+    losses = knn.losses(twice, np.repeat(y, 2), "classification", folds)
+    np.testing.assert_allclose(losses[::2], losses[1::2])
+    near = knn._nearness(twice, folds[:, None] != folds)
+    assert not near[np.arange(0, 120, 2), np.arange(1, 120, 2)].any()
+    assert losses.mean() > knn.losses(twice, np.repeat(y, 2), "classification").mean() + 0.1
+    np.testing.assert_allclose(
+        knn.losses(x, y, "classification", np.arange(60)), knn.losses(x, y, "classification"), atol=1e-12
+    )
+
+
+def test_with_one_fold_every_class_is_as_likely_as_any_other() -> None:
+    x, y = rows()
+    losses = knn.losses(x, y, "classification", np.zeros(60, np.int64))
+    np.testing.assert_allclose(losses, np.log(3))
 
 
 def test_principal_axes_keep_inner_products() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from headstart.scores import Score, indicators
-from headstart.types import FloatArray, Problem
+from headstart.types import FloatArray, IndexArray, Problem
 
 __all__ = ["SCORE", "losses", "score"]
 
@@ -22,12 +23,21 @@ def score(embeddings: FloatArray, targets: np.ndarray, problem: Problem) -> floa
     return -float(losses(embeddings, targets, problem).mean())
 
 
-def losses(embeddings: FloatArray, targets: np.ndarray, problem: Problem) -> FloatArray:
+def losses(
+    embeddings: FloatArray, targets: np.ndarray, problem: Problem, folds: IndexArray | None = None
+) -> FloatArray:
     """Loss ``(N,)`` of predicting each row by its five nearest others (cosine) and one vote of all others.
 
     The vote of all others is their class frequencies after adding one example a class (or their mean value):
     it keeps a class that no neighbour has from costing infinitely much. Rows as near as the fifth share
     its place. In memory: N^2 numbers.
+
+    Args:
+        embeddings: (N, D).
+        targets: Classes (N,), labels (N, C) bool, or values (N,).
+        problem: Decides the loss.
+        folds: (N,) fold numbers: rows of one fold are no others of each other, where groups or duplicates must be
+            left out together; None: each row is a fold of its own.
     """
     rows = len(embeddings)
     if problem == "regression":
@@ -36,9 +46,10 @@ def losses(embeddings: FloatArray, targets: np.ndarray, problem: Problem) -> Flo
         columns = np.asarray(targets, np.float64)
     else:
         columns = indicators(np.unique(targets, return_inverse=True)[1].astype(np.int64))
-    near = _nearness(embeddings)
+    others = ~np.eye(rows, dtype=bool) if folds is None else folds[:, None] != folds
+    near = _nearness(embeddings, others)
     choices = {"classification": columns.shape[1], "multilabel": 2, "regression": 0}[problem]
-    everyone = (columns.sum(0) - columns + (choices > 0)) / max(rows - 1 + choices, 1)
+    everyone = (others @ columns + (choices > 0)) / np.maximum(others.sum(1, keepdims=True) + choices, 1)
     predicted = (near @ columns + everyone) / (near.sum(1, keepdims=True) + 1)
     if problem == "regression":
         return np.asarray((predicted - columns)[:, 0] ** 2 / (columns.var() or 1.0))
@@ -47,13 +58,12 @@ def losses(embeddings: FloatArray, targets: np.ndarray, problem: Problem) -> Flo
     return np.asarray(-np.log((predicted * columns).sum(1)))
 
 
-def _nearness(embeddings: FloatArray) -> FloatArray:
-    """Weights ``(N, N)`` of each row's nearest others; they sum to 5 in a row, or to N - 1 where there are fewer."""
+def _nearness(embeddings: FloatArray, others: NDArray[np.bool_]) -> FloatArray:
+    """Weights ``(N, N)`` of each row's nearest others; they sum to 5 in a row, or to less where a row has fewer."""
     lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
     unit = embeddings / np.where(lengths > 0, lengths, 1)
-    cosines = unit @ unit.T
-    np.fill_diagonal(cosines, -np.inf)
-    count = min(NEIGHBOURS, len(unit) - 1)
+    cosines = np.where(others, unit @ unit.T, -np.inf)
+    count = min(NEIGHBOURS, int(others.sum(1).min()))
     if not count:
         return np.zeros_like(cosines)
     last = -np.partition(-cosines, count - 1, axis=1)[:, count - 1 : count]
