@@ -1,9 +1,9 @@
 """Rank sources by evidence: frozen embeddings of train rows, closed-form scores, no training.
 
 Sources race on growing subsamples. Who falls behind by more than two standard errors of the paired
-difference in leave-one-out loss leaves, and stands in the table with the scores of that subsample. What
-is said about certainty (who leaves, who is tied, the intervals of the ranks) rests on those losses, the
-one part whose sampling error is known. The order among sources of one subsample is that of the fused score.
+difference in leave-one-out loss leaves, and stands in the table with the scores of that subsample. Who
+leaves and who is tied rests on those losses, which are the probe's own. The order among sources of one
+subsample is that of the fused score, and the intervals of the ranks are of that order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from headstart.backbones.source import Source
 from headstart.calibration import probabilities, standard_error
 from headstart.errors import HeadstartError, UsageError, unknown_name
 from headstart.features import Embedder
-from headstart.scores import SCORES, defined, logme, ridge_loo
+from headstart.scores import SCORES, defined, knn, ridge_loo
 from headstart.scores.fused import ALIKE, fuse, noise, rank_intervals
 from headstart.store import Remember, afresh
 from headstart.types import Examples, FloatArray, IndexArray, RankedSource, Ranking, Split, Task
@@ -46,6 +46,8 @@ class _Runner:
     row: RankedSource
     losses: FloatArray = field(default_factory=lambda: np.zeros(0))
     """Leave-one-out losses on the last subsample that it took part in."""
+    evidence: FloatArray = field(default_factory=lambda: np.zeros(0))
+    """The mean of these and of its nearest neighbours' losses, row by row: what the fused score rests on."""
     stage: int = 0
 
     @property
@@ -83,8 +85,8 @@ def rank(
 ) -> Ranking:
     """Sources by how well their frozen embeddings suit the task; train rows only, nothing is trained.
 
-    A source is tied with the best when its leave-one-out loss is higher by at most one standard error of the
-    paired difference, than that of the first in the table and than the lowest. One that fails is listed with its
+    The first is chosen. A source is tied with it when its leave-one-out loss is higher by at most one standard error
+    of the paired difference, than that of the first and than the lowest. One that fails is listed with its
     reason, and the ranking goes on.
 
     Args:
@@ -196,10 +198,11 @@ def _measure(runner: _Runner, sample: _Sample, embedder: Embedder, stage: int, r
         scores = {"ridge_loo": -float(losses[best].mean())}
         if len(layers) > 1:
             scores |= {f"ridge_loo {layer}": -float(values.mean()) for layer, values in losses.items()}
-        scores["logme"] = remember("logme", logme.score, layers[best], sample.targets, problem)
+        neighbours = remember("neighbours", knn.losses, layers[best], sample.targets, problem, sample.blocks)
+        scores["knn"] = -float(neighbours.mean())
         if runner.source.card.prior is not None:
             scores["prior"] = runner.source.card.prior
-        runner.losses, runner.stage = losses[best], stage
+        runner.losses, runner.evidence, runner.stage = losses[best], (losses[best] + neighbours) / 2, stage
         found = replace(runner.row, layer=best, rows=len(sample.rows), scores=scores)
         runner.row = replace(found, score=scores["ridge_loo"], standard_error=standard_error(losses[best]))
     except HeadstartError as error:
@@ -229,16 +232,19 @@ def _fuse(racing: Sequence[_Runner], seed: int) -> list[_Runner]:
     """Fuses the scores of the sources of one subsample, and gives those that may go on to a larger one."""
     if not racing:
         return []
-    losses = np.stack([runner.losses for runner in racing])
-    evidence = np.array([runner.row.scores["logme"] for runner in racing])
-    priors = _priors(racing)
-    fused = fuse(-losses.mean(1), evidence, priors, noise(losses))
-    low, high = rank_intervals(losses, evidence, priors, seed)
+    evidence, priors = np.stack([runner.evidence for runner in racing]), _priors(racing)
+    fused = fuse(-evidence.mean(1), priors, noise(evidence))
+    low, high = rank_intervals(evidence, priors, seed)
     for at, runner in enumerate(racing):
         scores = {**runner.row.scores, "fused": float(fused[at])}
         runner.row = replace(runner.row, scores=scores, rank_low=int(low[at]), rank_high=int(high[at]))
-    best = losses[losses.mean(1).argmin()]
-    return [one for one in racing if _near(one.losses, best, BEHIND)]
+    lowest = _lowest(racing)
+    return [one for one in racing if _near(one.losses, lowest, BEHIND)]
+
+
+def _lowest(racing: Sequence[_Runner]) -> FloatArray:
+    """The leave-one-out losses that are lowest in the mean."""
+    return min((runner.losses for runner in racing), key=lambda losses: float(losses.mean()))
 
 
 def _near(losses: FloatArray, best: FloatArray, errors: float) -> bool:
@@ -265,17 +271,16 @@ def _table(runners: Sequence[_Runner], racing: Sequence[_Runner], order: str, si
         return row.error is not None, row.source not in still, -runner.stage, -value, -fused
 
     lined = sorted(runners, key=place)
-    best, lowest = lined[0], min(racing, key=lambda one: float(one.losses.mean()))
+    best = lined[0]
     # Near the first of the table is not enough: what orders it can prefer a source that is not the lowest in loss.
-    tied = [one for one in racing if one is best or all(_near(one.losses, o.losses, 1) for o in (best, lowest))]
-    chosen = min(tied, key=lambda one: one.source.card.parameters)
-    names = {runner.source.name for runner in tied}
+    bars = (best.losses, _lowest(racing))
+    names = {one.source.name for one in racing if one is best or all(_near(one.losses, bar, 1) for bar in bars)}
     rows = [
         replace(one.row, tied=one.source.name in names, left=one.row.error is None and one.source.name not in still)
         for one in lined
     ]
     short = [row.source for at, row in enumerate(rows) if row.error is None and (at < SHORT or row.tied)]
-    return Ranking(tuple(rows), chosen.source.name, size, order=order, shortlist=tuple(short))
+    return Ranking(tuple(rows), best.source.name, size, order=order, shortlist=tuple(short))
 
 
 def subsample(task: Task, targets: NDArray[np.generic], seed: int, most: int = ROWS) -> IndexArray:

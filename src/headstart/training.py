@@ -216,7 +216,7 @@ class Training:
         rows = self.context.split.validation
         assert self.validation is not None  # noqa: S101 - asked for only where there are validation rows
         if self.method.refits:
-            return self._refitted.logits(self._embeddings(self.model, self.validation, rows))
+            return self._refitted.logits(self._embeddings(self.validation, rows))
         return outputs_of(self.model, self.validation, len(rows)) * self.scale + self.center
 
     def _judged(self, logits: FloatArray) -> tuple[float, float]:
@@ -263,16 +263,15 @@ class Training:
         """The head in closed form to the weights as they are, for methods that fit it once training is over."""
         if self.share not in self.heads:
             task, split = self.context.task, self.context.split
-            embeddings = self._embeddings(self.model, self.feed, split.train)
+            embeddings = self._embeddings(self.feed, split.train)
             targets = self.context.examples.targets[split.train]
             self.heads[self.share] = heads.best(embeddings, targets, split.folds, task.problem, task.outputs).head
         return self.heads[self.share]
 
-    def _embeddings(self, model: TargetModel, feed: Feed, rows: IndexArray) -> NDArray[np.float32]:
-        from headstart.batches import outputs_of
+    def _embeddings(self, feed: Feed, rows: IndexArray) -> NDArray[np.float32]:
+        from headstart.batches import embedded, outputs_of
 
-        found = outputs_of(lambda inputs: model.backbone.embeddings(inputs)[model.layer], feed, len(rows))
-        return np.asarray(found, np.float32)
+        return np.asarray(outputs_of(lambda inputs: embedded(self.model, inputs), feed, len(rows)), np.float32)
 
 
 def _changed(backbone: Backbone, source: Source) -> dict[str, NDArray[Any]]:

@@ -15,14 +15,14 @@ from headstart.backbones.source import Source
 from headstart.errors import UsageError
 from headstart.features import Embedder
 from headstart.recipe import Batch, Feed, Group, Recipe
-from headstart.types import Arm, Examples, IndexArray, Split, Task
+from headstart.types import Arm, Examples, IndexArray, LinearHead, Split, Task
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from headstart.backbones.base import TargetModel
 
-__all__ = ["Context", "Method", "Tuned", "layered"]
+__all__ = ["Context", "Method", "Tuned", "begin_with", "layered"]
 
 EVEN = {"balanced_accuracy", "macro_f1"}
 """Metrics that count every class alike."""
@@ -195,6 +195,16 @@ class Tuned:
         """The method with its settings for texts, where it has some and no others were given."""
         own = self.settings is type(self).settings and context.task.modality == "text"
         return type(self)(self.texts) if own and self.texts else self
+
+
+def begin_with(model: TargetModel, head: LinearHead, context: Context) -> None:
+    """Gives the model a fitted head, calibrated, in the units that targets have in training."""
+    import torch
+
+    center, scale = context.target_moments
+    with torch.no_grad():
+        model.head.weight.copy_(torch.from_numpy(head.weight / (head.temperature * scale)))
+        model.head.bias.copy_(torch.from_numpy((head.bias - center) / (head.temperature * scale)))
 
 
 def layered(

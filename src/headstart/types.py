@@ -265,7 +265,7 @@ class Ranking:
 
     rows: tuple[RankedSource, ...]
     chosen: str
-    """The cheapest source that is tied with the best."""
+    """The first of the table."""
     examples: int
     """Most train rows that scores are based on."""
     score: str = "ridge_loo"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from headstart.registry import Registry
-from headstart.tuning import Context, Method, Tuned
+from headstart.tuning import Context, Method, Tuned, begin_with
 
 if TYPE_CHECKING:
     from headstart.backbones.base import TargetModel
@@ -72,8 +72,5 @@ class FromProbe(Tuned):
         with torch.random.fork_rng(devices=()):  # building a source draws numbers, a cached embedding does not
             probe = METHODS["probe"]().run(context)
             model.read(probe.layer)
-        center, scale = context.target_moments
-        with torch.no_grad():
-            model.head.weight.copy_(torch.from_numpy(probe.head.weight / (probe.head.temperature * scale)))
-            model.head.bias.copy_(torch.from_numpy((probe.head.bias - center) / (probe.head.temperature * scale)))
+        begin_with(model, probe.head, context)
         return model

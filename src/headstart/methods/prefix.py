@@ -15,7 +15,7 @@ from headstart.backbones.base import TargetModel
 from headstart.batches import to_device
 from headstart.recipe import Feed, Group, Recipe
 from headstart.store import room
-from headstart.tuning import Context, Tuned, layered
+from headstart.tuning import Context, Tuned, begin_with, layered
 
 if TYPE_CHECKING:
     from headstart.backbones.base import Chain
@@ -64,10 +64,7 @@ class Prefix(Tuned):
         embeddings = context.embedder.embed(context.source, context.examples, split.train)["last"]
         head = heads.best(embeddings, targets, split.folds, task.problem, task.outputs).head
         cut = max(1, len(model.backbone.stages) - self.settings.stages)
-        center, scale = context.target_moments
-        with torch.no_grad():
-            model.head.weight.copy_(torch.from_numpy(head.weight / (head.temperature * scale)))
-            model.head.bias.copy_(torch.from_numpy((head.bias - center) / (head.temperature * scale)))
+        begin_with(model, head, context)
         return Suffixed(model, cut)
 
     def parameter_groups(self, model: TargetModel) -> list[Group]:

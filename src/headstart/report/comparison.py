@@ -49,7 +49,7 @@ def ranking(view: RunView) -> Markup | None:
     good = [row for row in found.rows if row.score is not None and math.isfinite(row.score)]
     bad = [row for row in found.rows if row not in good]
     tied = sum(row.tied for row in good)
-    among = f", the cheapest of {count(tied)} that are tied with the best" if tied > 1 else ""
+    among = f", the first of {count(tied)} that these rows cannot tell apart" if tied > 1 else ""
     lead = tag(
         "p",
         f"{count(len(good))} sources were scored on {count(found.examples)} train rows; nothing was trained for it. ",

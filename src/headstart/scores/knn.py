@@ -60,8 +60,9 @@ def losses(
 
 def _nearness(embeddings: FloatArray, others: NDArray[np.bool_]) -> FloatArray:
     """Weights ``(N, N)`` of each row's nearest others; they sum to 5 in a row, or to less where a row has fewer."""
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    unit = embeddings / np.where(lengths > 0, lengths, 1)
+    exact = np.asarray(embeddings, np.float64)
+    lengths = np.linalg.norm(exact, axis=1, keepdims=True)
+    unit = exact / np.where(lengths > 0, lengths, 1)
     cosines = np.where(others, unit @ unit.T, -np.inf)
     count = min(NEIGHBOURS, int(others.sum(1).min()))
     if not count:
