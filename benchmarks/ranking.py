@@ -7,7 +7,7 @@ a larger grid can be filled in over many runs; the summary says what its rows co
 - Sources: see `pool.py`; images at ``--size`` pixels (96 by default, where 11 sources can be tuned on a small CPU).
 - Data sets of ``../shared/data``; "N labels, seed S" as its README says; the test rows are the first ``--test`` of
   the test split in the permutation of seed 0, and no score sees them.
-- Scores: each on the same N labelled train rows, for each seed.
+- Scores: each on the same N labelled train rows, for each seed, embedded afresh.
 - Truth: test accuracy of LP-FT with the method's own recipe at two learning rates, averaged over the seeds; the
   better of the two counts.
 
@@ -25,11 +25,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from pool import image_sources, text_sources
-from scipy.stats import weightedtau
+from scipy.stats import weightedtau, zscore
 
 from headstart import data
 from headstart.adapt import test_logits
@@ -40,7 +41,7 @@ from headstart.methods import Context
 from headstart.methods.lpft import LPFT, Settings
 from headstart.modalities import pipeline_of
 from headstart.runtime import machine, versions
-from headstart.scores import SCORES, defined, ridge_loo
+from headstart.scores import SCORES, defined, knn, ridge_loo
 from headstart.scores.fused import fuse, noise
 from headstart.store import cache_folder, write_json
 from headstart.types import Dataset, Split
@@ -49,12 +50,8 @@ RESULTS = Path(__file__).parent / "results" / "ranking.json"
 IMAGES = ("cifar10", "fashion_mnist", "hymenoptera", "openclipart")
 TEXTS = ("trec6", "sst2", "sms_spam", "tweeteval_emotion", "banking77", "bbcnews")
 RATES = (3e-4, 1e-3)
-LOSSES = "losses"
-FUSIONS = {
-    "fused": ("ridge_loo", "logme", "prior"),
-    "loo + logme": ("ridge_loo", "logme"),
-    "loo + prior": ("ridge_loo", "prior"),
-}
+LOSSES = {"ridge_loo": ridge_loo.losses, "knn": knn.losses}
+"""Scores whose losses, row by row, are kept."""
 
 
 class Store:
@@ -145,9 +142,11 @@ def add_scores(store: Store, options: argparse.Namespace, deadline: float, name:
     for source in left:
         if time.monotonic() > deadline:
             return
-        embedder, begin = Embedder(pipeline_of, cache_folder()), time.process_time()
-        layers = embedder.embed(source, found.examples, split.train)
-        embedding, seconds = layers[source.card.layers[0]], {"embed": time.process_time() - begin}
+        with TemporaryDirectory() as fresh:
+            begin = time.process_time()
+            layers = Embedder(pipeline_of, Path(fresh)).embed(source, found.examples, split.train)
+            embedding = np.array(layers[source.card.layers[0]], np.float64)
+            seconds = {"embed": time.process_time() - begin}
         head = source.head()
         given = probabilities(head.logits(embedding), "classification") if head else None
         scores: dict[str, float] = {"parameters": float(source.card.parameters)}
@@ -157,8 +156,8 @@ def add_scores(store: Store, options: argparse.Namespace, deadline: float, name:
             seconds[score] = time.process_time() - begin
         if source.card.prior is not None:
             scores["prior"] = source.card.prior
-        losses = ridge_loo.losses(embedding, targets, "classification").round(5).tolist()
-        record = {"scores": scores, "seconds": rounded(seconds), LOSSES: losses}
+        losses = {name: f(embedding, targets, "classification").round(4).tolist() for name, f in LOSSES.items()}
+        record = {"scores": scores, "seconds": rounded(seconds), "losses": losses}
         store.add(f"scores|{place}|{source.name}", record)
         print(f"scores {place} {source.name} {seconds['embed']:.1f} s", flush=True)
 
@@ -234,12 +233,18 @@ def values_of(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Name of a row of the summary -> its value for each source; a missing one counts as the mean of the others."""
     names = dict.fromkeys(name for row in rows for name in row["scores"])
     table = {name: np.array([row["scores"].get(name, np.nan) for row in rows]) for name in names}
-    losses = np.array([row[LOSSES] for row in rows])
-    nothing = np.zeros(len(rows))
-    for name, parts in FUSIONS.items():
-        logme = table["logme"] if "logme" in parts else nothing
-        priors = table.get("prior", nothing * np.nan) if "prior" in parts else nothing * np.nan
-        table[name] = fuse(-losses.mean(1), logme, priors, noise(losses))
+    ridge, near = (np.array([row["losses"][name] for row in rows]) for name in LOSSES)
+    unknown = np.full(len(rows), np.nan)
+    priors = table.get("prior", unknown)
+    for name, losses, known in (
+        ("fused", (ridge + near) / 2, priors),
+        ("without prior", (ridge + near) / 2, unknown),
+        ("knn + prior", near, priors),
+        ("loo + prior", ridge, priors),
+    ):
+        table[name] = fuse(-losses.mean(1), known, noise(losses))
+    three = (table["ridge_loo"], table["logme"], priors)
+    table["z(loo, logme, prior)"] = sum(np.nan_to_num(zscore(values, nan_policy="omit")) for values in three)
     return {
         name: np.where(np.isnan(values), np.nanmean(values), values)
         for name, values in table.items()
@@ -276,9 +281,9 @@ def summarise(records: dict[str, Any]) -> None:
                 found[f"{kind}, N={rows}"] = summary
     for title, summary in found.items():
         print(f"\n{title}: {summary['covers']}")
-        print(f"{'':14} {'tau_w':>6} {'regret@1':>9} {'regret@3':>9}")
+        print(f"{'':20} {'tau_w':>6} {'regret@1':>9} {'regret@3':>9}")
         for name, row in summary["rows"].items():
-            print(f"{name:14} {row['tau']:6.3f} {row['regret1']:9.2f} {row['regret3']:9.2f}")
+            print(f"{name:20} {row['tau']:6.3f} {row['regret1']:9.2f} {row['regret3']:9.2f}")
         print(
             "its cost was not measured" if summary["cost"] is None else f"it costs {summary['cost']:.1%} of tuning all"
         )
@@ -305,7 +310,7 @@ def compared(records: dict[str, Any], known: dict[tuple[str, str, int], dict[str
             spent = [one["seconds"] for one in scored if one and "seconds" in one]
             tuning = [truth[source]["seconds"] for source in sources]
             if len(spent) == len(sources) and None not in tuning:
-                ranking = sum(one[key] for one in spent for key in ("embed", "ridge_loo", "logme"))
+                ranking = sum(one[key] for one in spent for key in ("embed", *LOSSES))
                 costs.append(ranking / sum(tuning))
             covered.append(f"{name} {size}" if size != "text" else name)
             seeds.add(seed)
