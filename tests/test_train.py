@@ -39,10 +39,16 @@ def loss_of(model: nn.Module, batch: Batch) -> Tensor:
     return nn.functional.cross_entropy(model(batch.inputs).float(), batch.targets)
 
 
+def network() -> nn.Module:
+    """With a convolution, whose weights lie in memory by channels while it trains."""
+    wide = nn.Sequential(nn.Linear(5, 48), nn.BatchNorm1d(48), nn.ReLU(), nn.Unflatten(1, (3, 4, 4)))
+    return nn.Sequential(wide, nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Dropout(0.2), nn.Linear(16, 2))
+
+
 def trainer(path: Path | None = None, loss: Any = loss_of, recipe: Recipe = RECIPE, **more: Any) -> Trainer:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(1)
-        model = nn.Sequential(nn.Linear(5, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 2))
+        model = network()
     feed = Points()
     checkpoint = Checkpoint(path, "key", every=0.0) if path else None
     group = Group(tuple(model.parameters()))
@@ -172,7 +178,7 @@ def test_where_memory_runs_out_batches_are_halved_and_the_gradient_stays(whole: 
 
     halved, usual = trainer(loss=Failing(exhausted, 5)), trainer()
     for one in (halved, usual):
-        one.model[3].p = 0.0  # type: ignore[index,union-attr]
+        one.model[4].p = 0.0  # type: ignore[index,union-attr]
     outcome = halved.run(10)
     usual.run(10)
     assert outcome.events == ["memory ran out: batches of 4, 2 a step, from step 4 on"]
@@ -223,4 +229,4 @@ def test_the_best_weights_on_held_out_rows_are_kept() -> None:
     one = trainer(look=look, recipe=Recipe(rate=0.05, batch=8, looks=6, patience=3))
     outcome = one.run(30)
     assert (outcome.best, [step for step, _ in outcome.looks]) == (10, [5, 10, 15, 20, 25])
-    assert state(one)["0.weight"] == kept[1]["0.weight"]
+    assert state(one)["1.weight"] == kept[1]["1.weight"]

@@ -75,6 +75,8 @@ class Trainer:
         self.device, self.precision = runtime.device(), torch.bfloat16 if runtime.fast_bfloat16() else torch.float32
         self.targets, self.codes = _target_tensor(targets).to(self.device), targets
         self.look, self.checkpoint, self.on_progress, self.shared = look, checkpoint, on_progress, shared
+        # Before the averages and the optimizer's moments are made or read, so that all lie in memory alike.
+        model.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.names = _freeze_all_but(model, groups)
         self.trained = dict(zip(self.names, (p for group in groups for p in group.parameters), strict=True))
         self.optimizer = torch.optim.AdamW(
@@ -96,7 +98,7 @@ class Trainer:
         """Seconds a step, from a few timed ones that change nothing."""
         kept = {name: value.clone() for name, value in self.model.named_buffers()}
         taken = []
-        with _training(self.model, self.recipe, self.device), torch.random.fork_rng(devices=()):
+        with _training(self.model, self.recipe), torch.random.fork_rng(devices=()):
             for step in range(1 + TIMED):
                 begin = time.perf_counter()
                 self._gradients(step)
@@ -125,7 +127,7 @@ class Trainer:
         good = self._state()
         every = max(1, math.ceil(end / self.recipe.looks))
         with (
-            _training(self.model, self.recipe, self.device),
+            _training(self.model, self.recipe),
             torch.random.fork_rng(devices=()),
             _finishing() as stopped,
         ):
@@ -273,10 +275,13 @@ class Trainer:
         average = part("average.")  # a file holds tensors in an order of its own
         self.average = {name: average[name].to(self.device) for name in self.trained}
         self.optimizer.state.clear()
-        for key in ("step", "exp_avg", "exp_avg_sq"):
+        for name, value in part("optimizer.step.").items():
+            self.optimizer.state[self.trained[name]]["step"] = value.to("cpu")
+        for key in ("exp_avg", "exp_avg_sq"):
             for name, value in part(f"optimizer.{key}.").items():
-                place = "cpu" if key == "step" else self.device
-                self.optimizer.state[self.trained[name]][key] = value.to(place)
+                # Laid out as its parameter: a file keeps no strides, and a fused step reads memory in its order.
+                moment = torch.empty_like(self.trained[name].detach()).copy_(value)
+                self.optimizer.state[self.trained[name]][key] = moment
         self.step, self.pieces, self.calm = int(facts["step"]), int(facts["pieces"]), float(facts["calm"])
         step, loss = facts["best"]
         self.best = (int(step), math.inf if loss is None else float(loss), part("best."))
@@ -325,10 +330,9 @@ def _set_mode(model: nn.Module, recipe: Recipe) -> None:
 
 
 @contextmanager
-def _training(model: nn.Module, recipe: Recipe, device: str) -> Iterator[None]:
+def _training(model: nn.Module, recipe: Recipe) -> Iterator[None]:
     """Training mode, all threads, and numbers too small to matter taken as zero: they cost tens of times as much."""
     runtime.use_threads()
-    model.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     _set_mode(model, recipe)
     torch.set_flush_denormal(True)
     try:
