@@ -8,7 +8,7 @@ a larger grid can be filled in over many runs; the summary says what its rows co
 - Data sets of ``../shared/data``; "N labels, seed S" as its README says; the test rows are the first ``--test`` of
   the test split in the permutation of seed 0, and no score sees them.
 - Scores: each on the same N labelled train rows, for each seed, embedded afresh; what is decided once for a machine
-  and a source (the precision) is decided before.
+  and a source (how it is computed) is decided before.
 - Truth: test accuracy of LP-FT with the method's own recipe at two learning rates, averaged over the seeds; the
   better of the two counts.
 
@@ -145,10 +145,12 @@ def add_scores(store: Store, options: argparse.Namespace, deadline: float, name:
         if time.monotonic() > deadline:
             return
         with TemporaryDirectory() as fresh:
-            embedder = Embedder(pipeline_of, Path(fresh))
-            embedder.precision(source, found.examples, split.train)
+            ways = cache_folder() / "ways"
+            ways.mkdir(parents=True, exist_ok=True)
+            (Path(fresh) / "ways").symlink_to(ways)
+            Embedder(pipeline_of, Path(fresh)).embed(source, found.examples, split.train[:1])
             begin = time.process_time()
-            layers = embedder.embed(source, found.examples, split.train)
+            layers = Embedder(pipeline_of, Path(fresh)).embed(source, found.examples, split.train)
             embedding = np.array(layers[source.card.layers[0]], np.float64)
             seconds = {"embed": time.process_time() - begin}
         head = source.head()
