@@ -53,7 +53,7 @@ IMAGES = ("cifar10", "fashion_mnist", "hymenoptera", "openclipart")
 TEXTS = ("trec6", "sst2", "sms_spam", "tweeteval_emotion", "banking77", "bbcnews")
 RATES = (3e-4, 1e-3)
 LOSSES = {"ridge_loo": ridge_loo.losses, "knn": knn.losses}
-"""Scores whose losses, row by row, are kept."""
+"""Scores whose losses, row by row, are kept: in one string, or they would be most of the lines of the file."""
 
 
 class Store:
@@ -162,8 +162,9 @@ def add_scores(store: Store, options: argparse.Namespace, deadline: float, name:
             seconds[score] = time.process_time() - begin
         if source.card.prior is not None:
             scores["prior"] = source.card.prior
-        losses = {name: f(embedding, targets, "classification").round(4).tolist() for name, f in LOSSES.items()}
-        record = {"scores": scores, "seconds": rounded(seconds), "losses": losses}
+        losses = {name: f(embedding, targets, "classification") for name, f in LOSSES.items()}
+        told = {name: " ".join(f"{loss:.3f}" for loss in values) for name, values in losses.items()}
+        record = {"scores": scores, "seconds": rounded(seconds), "losses": told}
         store.add(f"scores|{place}|{source.name}", record)
         print(f"scores {place} {source.name} {seconds['embed']:.1f} s", flush=True)
 
@@ -238,7 +239,7 @@ def values_of(rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Name of a row of the summary -> its value for each source; a missing one counts as the mean of the others."""
     names = dict.fromkeys(name for row in rows for name in row["scores"])
     table = {name: np.array([row["scores"].get(name, np.nan) for row in rows]) for name in names}
-    ridge, near = (np.array([row["losses"][name] for row in rows]) for name in LOSSES)
+    ridge, near = (np.array([row["losses"][name].split() for row in rows], float) for name in LOSSES)
     unknown = np.full(len(rows), np.nan)
     priors = table.get("prior", unknown)
     for name, losses, known in (

@@ -16,8 +16,8 @@ __all__ = ["ALIKE", "fuse", "noise", "rank_intervals"]
 
 ALIKE = 1e-3
 """Losses that differ by less (nats, or shares of the variance) are alike, however sure the difference is."""
-POINT = 0.01
-"""Priors (published accuracies) that differ by less say nothing about which source is better."""
+SPREAD = 0.05
+"""Least standard deviation of priors (published accuracies): two points of them hardly say which source is better."""
 CLEAR = 3.0
 """Standard errors of a difference in loss that weigh as much as one standard deviation of the priors."""
 
@@ -38,11 +38,11 @@ def fuse(scores: FloatArray, priors: FloatArray, error: float) -> FloatArray:
 
 
 def _standing(priors: FloatArray) -> FloatArray:
-    """Distance to the mean ``(S,)`` in standard deviations, of `POINT` at least; 0 where fewer than two are known."""
+    """Distance to the mean ``(S,)`` in standard deviations, of `SPREAD` at least; 0 where fewer than two are known."""
     known = ~np.isnan(priors)
     if known.sum() < 2:
         return np.zeros_like(priors)
-    return np.where(known, (priors - np.nanmean(priors)) / max(float(np.nanstd(priors)), POINT), 0.0)
+    return np.where(known, (priors - np.nanmean(priors)) / max(float(np.nanstd(priors)), SPREAD), 0.0)
 
 
 def noise(losses: FloatArray) -> float:
