@@ -59,7 +59,7 @@ def losses(
 
 
 def _nearness(embeddings: FloatArray, others: NDArray[np.bool_]) -> FloatArray:
-    """Weights ``(N, N)`` of each row's nearest others; they sum to 5 in a row, or to less where a row has fewer."""
+    """Weights ``(N, N)`` of each row's nearest others; they sum to 5 in a row, or to the fewest others of any row."""
     exact = np.asarray(embeddings, np.float64)
     lengths = np.linalg.norm(exact, axis=1, keepdims=True)
     unit = exact / np.where(lengths > 0, lengths, 1)
