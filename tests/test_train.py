@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,15 @@ def test_the_state_of_another_training_is_not_taken(tmp_path: Path, whole: dict[
     assert trainer(tmp_path / "state").planned() is None
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C as at a terminal: a shell starts what it runs in the background with that signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_the_step_and_saves(tmp_path: Path, whole: dict[str, bytes]) -> None:
     def stop(done: int, total: int) -> None:
         if done == 12:
