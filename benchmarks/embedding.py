@@ -101,7 +101,7 @@ def ours(source: Source, inputs: Sequence[Any], precision: str) -> Callable[[], 
     def run() -> Rows:
         rows = np.empty((len(inputs), source.card.dim), np.float32)
         with runtime.kept_memory():
-            for positions, layers in run_backbone(backbone, pipeline.batches(inputs), runtime.device(), precision):
+            for positions, layers in run_backbone(backbone, pipeline.parts(inputs), runtime.device(), precision):
                 rows[positions] = layers["last"]
         return rows
 
@@ -110,17 +110,13 @@ def ours(source: Source, inputs: Sequence[Any], precision: str) -> Callable[[], 
 
 def by_openvino(source: Source, inputs: Sequence[Any]) -> Callable[[], Rows]:
     """The same by OpenVINO, all of the source; it is converted in the first call."""
-    converted: list[Converted] = []
-    pipeline = pipeline_of(source)
+    converted, pipeline = Converted(source, whole=True), pipeline_of(source)
 
     def run() -> Rows:
         rows = np.empty((len(inputs), source.card.dim), np.float32)
         with runtime.kept_memory():
-            for positions, batch in pipeline.batches(inputs):
-                if not converted:
-                    converted.append(Converted(source, batch, whole=True))
-                for _, layers in converted[0].run([(positions, batch)]):
-                    rows[positions] = layers["last"]
+            for positions, layers in converted.run(pipeline.parts(inputs)):
+                rows[positions] = layers["last"]
         return rows
 
     return run

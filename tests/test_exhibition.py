@@ -13,7 +13,7 @@ from PIL import Image
 
 from headstart import data, exhibition, heads, sources
 from headstart.attribution import picture_heat, word_weights
-from headstart.features import Embedder
+from headstart.features import Embedder, made
 from headstart.modalities import pipeline_of
 from headstart.types import (
     Arm,
@@ -121,7 +121,7 @@ def test_heat_is_the_weighted_feature_map_of_a_network_that_averages(photo_folde
     assert heat is not None
     assert heat.shape == (3, 3, 3)
     backbone = source.backbone()
-    (_, batch), *_ = pipeline_of(source).batches(inputs)
+    (_, batch), *_ = map(made, pipeline_of(source).parts(inputs))
     with torch.no_grad():
         state = backbone.prefix(len(backbone.stages))(batch).numpy()
     decided = (state.mean((2, 3)) @ weight.T).argmax(1)
@@ -158,7 +158,7 @@ def test_heat_of_a_transformer_is_at_the_tokens_before_its_last_attention(photo_
 
     kept: list[torch.Tensor] = []
     library.blocks[-2].register_forward_hook(lambda _module, _given, tokens: kept.append(tokens))
-    (_, batch), *_ = pipeline_of(source).batches(inputs)
+    (_, batch), *_ = map(made, pipeline_of(source).parts(inputs))
     pooled = library.forward_head(library.forward_features(batch), pre_logits=True)
     (slope,) = torch.autograd.grad((pooled @ torch.from_numpy(weight).T).max(1).values.sum(), kept[0])
     places, slopes = kept[0].detach()[:, 1:], slope[:, 1:]

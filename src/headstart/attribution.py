@@ -42,8 +42,8 @@ def picture_heat(source: Source, arm: Arm, inputs: Sequence[Any]) -> NDArray[np.
         return None
     backbone, device = source.backbone(), runtime.device()
     backbone.to(device)
-    parts = sorted(pipeline_of(source).batches(list(inputs)), key=lambda part: int(part[0][0]))
-    batch = torch.cat([values[: len(places)] for places, values in parts]).to(device)
+    parts = sorted(pipeline_of(source).parts(list(inputs)), key=lambda part: int(part[0][0]))
+    batch = torch.cat([make()[: len(places)] for places, make in parts]).to(device)
     weight = torch.from_numpy(np.asarray(arm.head.weight)).to(device)
     bias = torch.from_numpy(np.asarray(arm.head.bias)).to(device)
     for k in range(len(backbone.stages), max(0, len(backbone.stages) - DEPTH), -1):

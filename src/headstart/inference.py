@@ -101,8 +101,8 @@ class Model:
         if isinstance(inputs, (str, Path)):
             inputs = [inputs]
         found = np.zeros((len(inputs), self.task.outputs), np.float32)
-        batches, done = self._pipeline.batches(inputs), 0
-        for positions, layers in run_backbone(self._backbone, batches, runtime.device(), self._precision):
+        parts, done = self._pipeline.parts(inputs), 0
+        for positions, layers in run_backbone(self._backbone, parts, runtime.device(), self._precision):
             found[positions] = self._head.logits(layers[self._layer])
             if on_progress:
                 on_progress("predicting", done := done + len(positions), len(inputs))

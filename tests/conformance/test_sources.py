@@ -20,7 +20,7 @@ from headstart import initialization, ship, sources
 from headstart._torchvision import make_importable
 from headstart.backbones import FAMILIES, Source
 from headstart.exporters import bundle as bundles
-from headstart.features import Embedder
+from headstart.features import Embedder, made
 from headstart.modalities import pipeline_of
 from headstart.types import Arm, LinearHead, Predictions, Receipt, Task
 
@@ -77,7 +77,7 @@ def some(source: Source) -> Any:
 
     texts = source.card.modality == "text"
     inputs = ["a short text", "one more text"] if texts else [Image.new("RGB", (40, 30), c) for c in ("red", "blue")]
-    return next(iter(pipeline_of(source).batches(inputs)))[1]
+    return next(map(made, pipeline_of(source).parts(inputs)))[1]
 
 
 def shipped(source: Source, folder: Path) -> Path:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ import torch
 
 from headstart import features, runtime
 from headstart.backbones import Source, build
-from headstart.features import Embedder, RowStore
+from headstart.features import Embedder, RowStore, made
 from headstart.features import embedder as engine
 from headstart.types import Examples, InputSpec, SourceCard
 
@@ -26,14 +27,15 @@ class Words:
 
     fingerprint = "words"
 
-    def batches(self, inputs):
+    def parts(self, inputs):
         lengths = np.array([len(text.split()) for text in inputs])
         for length in np.unique(lengths):
             part = np.flatnonzero(lengths == length)
             ids = [
                 [int(hashlib.sha256(word.encode()).hexdigest(), 16) % 50 for word in inputs[i].split()] for i in part
             ]
-            yield part, {"ids": torch.tensor(ids).reshape(len(part), length), "mask": None}
+            batch = {"ids": torch.tensor(ids).reshape(len(part), length), "mask": None}
+            yield part, partial(dict, batch)
 
 
 class Counting:
@@ -84,7 +86,7 @@ def tensors():
 
 
 def expected(tensors, text):
-    (_, batch), *_ = Words().batches([text])
+    (_, batch), *_ = map(made, Words().parts([text]))
     return tensors.state["embedding.weight"][batch["ids"][0].numpy()].mean(0)
 
 
@@ -261,7 +263,7 @@ def test_rows_on_disk_are_not_held_in_memory(tmp_path):
 
 @pytest.mark.parametrize(("name", "kind"), [("efficientnet-lite0", "image"), ("all-minilm-l6-v2", "text")])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_an_embedding_does_not_depend_on_its_batch(name, kind, precision):
+def test_an_embedding_does_not_depend_on_its_batch(name, kind, precision, monkeypatch):
     """Bit for bit: what makes the cache, subsamples and resuming agree with each other."""
     from PIL import Image
 
@@ -281,13 +283,15 @@ def test_an_embedding_does_not_depend_on_its_batch(name, kind, precision):
 
     def run(part):
         found = np.empty((len(part), source.card.dim), np.float32)
-        for positions, layers in features.run_backbone(backbone, pipeline.batches(part), "cpu", precision):
+        for positions, layers in features.run_backbone(backbone, pipeline.parts(part), "cpu", precision):
             found[positions] = layers["last"]
         return found
 
     whole = run(inputs)
     for start, stop in ((0, 1), (3, 5), (7, 16), (34, 35)):
         np.testing.assert_array_equal(run(inputs[start:stop]), whole[start:stop])
+    monkeypatch.setattr(runtime, "thread_count", lambda: 5)
+    np.testing.assert_array_equal(run(inputs), whole, "nor on the number of threads")
 
 
 def test_bfloat16_is_as_good_on_smooth_images():
@@ -303,7 +307,7 @@ def test_bfloat16_is_as_good_on_smooth_images():
     inputs = [Image.fromarray(rng.integers(60, 190, (6, 6, 3), dtype=np.uint8)).resize((96, 96)) for _ in range(8)]
     rows = []
     for precision in ("float32", "bfloat16"):
-        batches = pipeline_of(source).batches(inputs)
-        ((_, layers),) = features.run_backbone(source.backbone(), batches, "cpu", precision)
+        parts = pipeline_of(source).parts(inputs)
+        ((_, layers),) = features.run_backbone(source.backbone(), parts, "cpu", precision)
         rows.append(layers["last"])
     assert engine._cosines(*rows).mean() > engine.PARITY

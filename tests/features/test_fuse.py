@@ -46,12 +46,14 @@ def block(activation: nn.Module) -> Block:
 def test_fused_convolutions_give_the_same(activation, here, monkeypatch):
     if not here:
         monkeypatch.setattr("headstart.features.fuse.onednn", lambda _device: False)
-    model, pixels = block(activation), torch.randn(2, 3, 17, 24)
+    model, sizes = block(activation), [(17, 24), (24, 24), (24, 17), (17, 17), (1, 2)]
+    batches = [torch.randn(2, 3, *size) for size in sizes]  # each padded at other ends
     with torch.inference_mode():
-        expected = model(pixels)
-        assert fuse(model, lambda: model(pixels), torch.float32) == 2
+        expected = [model(pixels) for pixels in batches]
+        assert fuse(model, lambda: model(batches[0]), torch.float32) == 2
         assert [type(child) for child in (model.stem, model.depthwise, model.alone)] == [FrozenConv] * 2 + [nn.Conv2d]
-        torch.testing.assert_close(model(pixels), expected, rtol=1e-4, atol=1e-5)
+        for pixels, right in zip(batches, expected, strict=True):
+            torch.testing.assert_close(model(pixels), right, rtol=1e-4, atol=1e-5)
 
 
 def test_a_convolution_called_twice_is_left_alone():
@@ -110,3 +112,22 @@ def test_packed_linear_layers_give_the_same():
         assert pack(model) == 2
         assert isinstance(model[0], FrozenLinear)
         torch.testing.assert_close(model(states).float(), expected, rtol=2e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize(("inputs", "outputs"), [(384, 384), (1536, 384), (768, 768)])
+def test_a_row_of_a_packed_layer_does_not_depend_on_how_many_there_are(inputs, outputs):
+    if not onednn("cpu"):
+        pytest.skip("torch packs nothing here")
+    torch.manual_seed(1)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        layer = FrozenLinear(nn.Linear(inputs, outputs).bfloat16())
+        state = torch.randn(1500, inputs).bfloat16()
+        with torch.inference_mode():
+            whole = layer(state)
+            for rows in (1, 2, 7, 33, 47, 100, 201, 349, 500, 703, 1111):
+                assert torch.equal(layer(state[:rows]), whole[:rows]), rows
+            assert torch.equal(layer(state[:6].reshape(2, 3, inputs)), whole[:6].reshape(2, 3, outputs))
+    finally:
+        torch.set_num_threads(threads)

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from headstart.errors import DataError
+from headstart.features import made
 from headstart.modalities.image import ImagePipeline, suited
 from headstart.types import Examples, InputSpec
 
@@ -30,7 +31,7 @@ def test_it_crops_as_timm_does(size):
 
     reference = create_transform((3, 64, 64), interpolation="bicubic", mean=SPEC.mean, std=SPEC.std, crop_pct=SPEC.crop)
     image = photo(*size)
-    found = next(ImagePipeline(SPEC, {}).batches([image, image]))[1]
+    found = next(map(made, ImagePipeline(SPEC, {}).parts([image, image])))[1]
     assert found.shape == (2, 3, 64, 64)
     assert (found[0] - reference(image)).abs().mean() < 0.03
 
@@ -38,7 +39,7 @@ def test_it_crops_as_timm_does(size):
 def test_batches_keep_the_order_and_a_lone_image_rides_with_a_copy():
     images = [Image.new("RGB", (32, 32), (i, 0, 0)) for i in range(65)]
     positions, shades = [], []
-    for part, batch in ImagePipeline(SPEC, {}).batches(images):
+    for part, batch in map(made, ImagePipeline(SPEC, {}).parts(images)):
         positions += part.tolist()
         shades += (batch[: len(part), 0].mean((1, 2)) * 127.5 + 127.5).round().int().tolist()
         assert len(batch) >= 2
@@ -56,7 +57,7 @@ def test_an_unreadable_file_is_an_error_with_its_reason(tmp_path):
     path = tmp_path / "x.png"
     path.write_text("no image")
     with pytest.raises(DataError):
-        list(ImagePipeline(SPEC, {}).batches([path]))
+        list(map(made, ImagePipeline(SPEC, {}).parts([path])))
 
 
 @pytest.mark.parametrize(("side", "expected"), [(32, 160), (120, 160), (161, 192), (200, 224), (1000, 224)])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from headstart.errors import BundleRefused
+from headstart.features import made
 from headstart.modalities import text
 from headstart.modalities.text import TextPipeline
 from headstart.types import InputSpec
@@ -31,7 +32,7 @@ def test_every_text_is_in_one_batch_of_its_own_length(document, monkeypatch):
     monkeypatch.setattr(text, "TOKENS_PER_BATCH", 8)
     texts = [" ".join("abc"[(i + j) % 3] for j in range(i % 6)) for i in range(20)]
     seen = []
-    for positions, batch in pipeline(document).batches(texts):
+    for positions, batch in map(made, pipeline(document).parts(texts)):
         assert batch["mask"] is None
         assert batch["ids"].numel() >= text.FEWEST_TOKENS or batch["ids"].shape[1] == 0
         for position, ids in zip(positions, batch["ids"].tolist(), strict=False):
@@ -56,5 +57,5 @@ def test_a_missing_or_broken_tokenizer_is_refused(assets):
 
 
 def test_positions_are_int64(document):
-    positions, _ = next(pipeline(document).batches(["a"]))
+    positions, _ = next(map(made, pipeline(document).parts(["a"])))
     assert positions.dtype == np.int64

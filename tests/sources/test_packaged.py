@@ -10,6 +10,7 @@ import torch
 
 from headstart import sources
 from headstart.errors import BundleRefused, UsageError
+from headstart.features import made
 from headstart.modalities import pipeline_of
 from headstart.sources import packaged
 
@@ -40,7 +41,7 @@ def test_it_embeds_its_own_kind_of_input(source):
         if source.card.modality == "text"
         else [Image.new("RGB", (40, 30), c) for c in ("red", "blue")]
     )
-    for positions, batch in pipeline_of(source).batches(inputs):
+    for positions, batch in map(made, pipeline_of(source).parts(inputs)):
         found = source.backbone().embeddings(batch)["last"][: len(positions)]
         assert found.shape == (len(positions), source.card.dim)
         assert torch.isfinite(found).all()
@@ -60,7 +61,7 @@ def test_minilm_equals_the_published_model():
     weights = tokens["attention_mask"].unsqueeze(-1)
     expected = (hidden * weights).sum(1) / weights.sum(1)
     found = torch.empty_like(expected)
-    for positions, batch in pipeline_of(source).batches(texts):
+    for positions, batch in map(made, pipeline_of(source).parts(texts)):
         found[torch.from_numpy(positions)] = source.backbone()(batch)[: len(positions)]
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
@@ -109,7 +110,7 @@ def test_static_embeddings_are_the_mean_of_token_vectors():
         "embedding.weight"
     ].float()
     pipeline = pipeline_of(source)
-    (positions, batch), *_ = pipeline.batches(["route this question"])
+    (positions, batch), *_ = map(made, pipeline.parts(["route this question"]))
     assert positions.tolist() == [0]
     expected = table[pipeline.tokens(["route this question"])[0]].mean(0)
     torch.testing.assert_close(source.backbone()(batch)[0], expected)

@@ -65,6 +65,8 @@ class Backbone(nn.Module, ABC):
     """Whether its work is matrix products, which lower precisions speed up."""
     splits: bool = True
     """Whether `prefix` and `suffix` are there for every number of stages; if not, only for none and for all."""
+    reentrant: bool = True
+    """Whether several threads may run it at once."""
     frozen_for: tuple[str, str] | None = None
     """Device and precision that the embedding engine made it ready for, in place; None: as it was loaded."""
     takes: torch.dtype | None = None

@@ -49,6 +49,8 @@ KNOWN: dict[str, Known] = {}
 class ModuleBackbone(Backbone):
     """A user's module, whose output is the embedding: one stage."""
 
+    reentrant = False  # a module may keep what passes through it, as hooks do
+
     @property
     def stages(self) -> tuple[Stage, ...]:
         """The module, whole: the order of its parts is not known."""

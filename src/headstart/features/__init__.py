@@ -5,5 +5,6 @@ from __future__ import annotations
 from headstart.features.embedder import Embedder, Pipeline
 from headstart.features.frozen import run_backbone
 from headstart.features.rows import Embeddings, RowStore
+from headstart.features.spread import made
 
-__all__ = ["Embedder", "Embeddings", "Pipeline", "RowStore", "run_backbone"]
+__all__ = ["Embedder", "Embeddings", "Pipeline", "RowStore", "made", "run_backbone"]

@@ -6,12 +6,14 @@ keeps in float32 at the front of a convolutional source can stay torch's work: O
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from headstart import runtime
@@ -20,49 +22,71 @@ from headstart.backbones.base import Backbone
 from headstart.features.frozen import freeze
 from headstart.features.fuse import FrozenConv, fuse, portable
 from headstart.features.rows import Embeddings
+from headstart.features.spread import Part, made, spread
 from headstart.types import IndexArray
 
 __all__ = ["Converted"]
+
+Rows = NDArray[np.float32]
 
 ROWS = 8
 """Images a call: a fixed number, so that a row never depends on how many share its batch."""
 
 
 class Converted:
-    """A source as OpenVINO computes it.
+    """A source as OpenVINO computes it, converted when its first batch comes.
 
     Args:
         source: What embeds.
-        batch: An example of what it will see.
         whole: Give OpenVINO all of it, the front too that the engine keeps in float32: faster, less alike.
-
-    Raises:
-        Exception: In many ways, if OpenVINO cannot convert it.
     """
 
-    def __init__(self, source: Source, batch: Any, whole: bool) -> None:
-        import openvino
-
-        self._image = image = isinstance(batch, Tensor)
-        backbone = source.backbone()
-        self.names = backbone.layers
+    def __init__(self, source: Source, whole: bool) -> None:
+        self._source, self._whole = source, whole
+        self._image = source.card.modality == "image"
+        self._names = source.card.layers
         self._front: Backbone | None = None
         self._cut = 0
-        if image:
+        self._compiled: Any = None
+        self._of_thread = threading.local()
+
+    def run(self, parts: Iterable[Part]) -> Iterator[tuple[IndexArray, Embeddings]]:
+        """Positions and every layer's float32 embeddings, part by part.
+
+        Raises:
+            Exception: In many ways, if OpenVINO cannot convert the source.
+        """
+        return spread(self._rows, self._ready(parts))
+
+    def _ready(self, parts: Iterable[Part]) -> Iterator[Part]:
+        for positions, make in parts:
+            if self._compiled is None:
+                self._compiled = self._convert(make())
+            yield positions, make
+
+    def _convert(self, batch: Any) -> Any:
+        """The compiled model; ``batch`` is an example of what it will see."""
+        import openvino
+
+        backbone = self._source.backbone()
+        if self._image:
             fuse(backbone.model, lambda: backbone(batch[:2]), torch.bfloat16)
-            self._cut = 0 if whole else _front_stages(backbone)
+            self._cut = 0 if self._whole else _front_stages(backbone)
             if self._cut:
-                self._front = source.backbone()
-        example = self._state(batch[:2]) if image else batch["ids"][:2]
+                self._front = self._source.backbone()
+        example = self._state(batch[:2]) if self._image else batch["ids"][:2]
         portable(backbone.model)
-        model = _model(_Inputs(backbone, self._cut, image), example)
-        model.reshape(openvino.PartialShape([ROWS, *example.shape[1:]] if image else [-1, -1]))
+        model = _model(_Inputs(backbone, self._cut, self._image), example)
+        model.reshape(openvino.PartialShape([ROWS, *example.shape[1:]] if self._image else [-1, -1]))
+        threads = runtime.thread_count()
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16",
-            "INFERENCE_NUM_THREADS": runtime.thread_count(),
-            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": threads,
+            "PERFORMANCE_HINT": "THROUGHPUT",
+            "ENABLE_CPU_PINNING": False,  # decoding shares the cores
         }
-        self._compiled = openvino.Core().compile_model(model, "CPU", settings)
+        return openvino.Core().compile_model(model, "CPU", settings)
 
     def _state(self, images: Tensor) -> Tensor:
         """What OpenVINO takes: images, or what the stages that stay torch's make of them."""
@@ -72,13 +96,19 @@ class Converted:
             freeze(self._front, images, "cpu", "bfloat16")
             return self._front.prefix(self._cut)(images).float()  # type: ignore[no-any-return]
 
-    def run(self, batches: Iterable[tuple[IndexArray, Any]]) -> Iterator[tuple[IndexArray, Embeddings]]:
-        """Positions and every layer's float32 embeddings, batch by batch."""
-        for positions, batch in batches:
-            parts = [self._state(_filled(part)) for part in batch.split(ROWS)] if self._image else [batch["ids"]]
-            found = [self._compiled(part.contiguous().numpy()) for part in parts]
-            names = enumerate(self.names)
-            yield positions, {name: np.concatenate([one[i] for one in found])[: len(positions)] for i, name in names}
+    def _rows(self, part: Part) -> tuple[IndexArray, Embeddings]:
+        positions, batch = made(part)
+        given = [self._state(_filled(one)) for one in batch.split(ROWS)] if self._image else [batch["ids"]]
+        found = [self._asked(one) for one in given]
+        names = enumerate(self._names)
+        return positions, {name: np.concatenate([one[i] for one in found])[: len(positions)] for i, name in names}
+
+    def _asked(self, given: Tensor) -> list[Rows]:
+        """What OpenVINO gives, by the request of this thread, which holds it only until the next."""
+        if not hasattr(self._of_thread, "request"):
+            self._of_thread.request = self._compiled.create_infer_request()
+        found = self._of_thread.request.infer([given.contiguous().numpy()])
+        return [np.array(found[i]) for i in range(len(self._names))]
 
 
 def _filled(images: Tensor) -> Tensor:
@@ -118,6 +148,7 @@ def _model(module: nn.Module, example: Tensor) -> Any:
 
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of tracing: parity is checked afterwards
-        decoder = TorchScriptPythonDecoder(module.eval(), example_input=(example,))
+        module.eval()(example)  # once before: fused layers lay out their weights in their first call
+        decoder = TorchScriptPythonDecoder(module, example_input=(example,))
         frontend = FrontEndManager().load_by_framework("pytorch")
         return frontend.convert(frontend.load(decoder))

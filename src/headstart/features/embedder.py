@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from headstart import runtime
 from headstart.features.frozen import run_backbone
 from headstart.features.rows import Embeddings, RowStore
+from headstart.features.spread import Part, made
 from headstart.recipe import Feed
 from headstart.store import fingerprint, write_json
 from headstart.types import Examples, IndexArray
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Embedder", "Pipeline"]
 
-ENGINE = 4
+ENGINE = 5
 """Raised when a change of the engine changes embeddings."""
 SHARD_ROWS = 4096
 PARITY = 0.999
@@ -56,10 +57,9 @@ RACED = 96
 TURNS = 3
 
 
-Batch = tuple[IndexArray, Any]
 Rows = tuple[IndexArray, Embeddings]
-Run = Callable[[Iterable[Batch]], Iterator[Rows]]
-"""Computes batches one after the other."""
+Run = Callable[[Iterable[Part]], Iterator[Rows]]
+"""Computes the embeddings of parts."""
 
 
 class Pipeline(Protocol):
@@ -67,8 +67,8 @@ class Pipeline(Protocol):
 
     fingerprint: str
 
-    def batches(self, inputs: Sequence[Any]) -> Iterator[tuple[IndexArray, Any]]:
-        """Positions in ``inputs`` and the batch that holds them, in its first rows."""
+    def parts(self, inputs: Sequence[Any]) -> Iterator[Part]:
+        """Positions in ``inputs``, and what makes the batch that holds them, in its first rows."""
 
     def feed(self, inputs: Sequence[Any]) -> Feed:
         """The inputs decoded once, to train on."""
@@ -157,7 +157,7 @@ class Embedder:
         held: list[tuple[IndexArray, Embeddings]] = []
         done = held_rows = 0
         with runtime.kept_memory():
-            for positions, layers in run(pipeline.batches(inputs)):
+            for positions, layers in run(pipeline.parts(inputs)):
                 held.append((positions, layers))
                 held_rows, done = held_rows + len(positions), done + len(positions)
                 self._on_progress(what, done, len(digests))
@@ -204,21 +204,21 @@ class Embedder:
             ``precision``, ``way``, ``cosine`` to float32, ``why``, and ``pays_from``: from how many examples it is
             worth its conversion; None: never.
         """
-        batches = list(pipeline.batches(inputs))
-        exact = _joined(_torch(source, "float32")(batches))
-        torch = _torch(source, "bfloat16")
-        _joined(torch(batches))
+        parts = _held(pipeline.parts(inputs))
+        exact = _joined(_torch(source, "float32")(parts))
+        torch = self._runner(source, "bfloat16")
+        _joined(torch(parts))
         tried, chosen = [], None
         for way in OPENVINO if source.card.modality == "image" else OPENVINO[:1]:
             run, begin = _converted(source, way), time.perf_counter()
             try:
-                found = _joined(run(batches))
+                found = _joined(run(parts))
             except Exception as error:  # noqa: BLE001  a converter fails in many ways, and torch computes it as well
                 tried.append(f"{way} fails: {type(error).__name__}: {str(error)[:200]}")
                 continue
             cost = time.perf_counter() - begin
             cosine = min(float(_cosines(exact[name], found[name]).mean()) for name in exact)
-            slow, fast = (_median_seconds(side, batches) for side in (torch, run))
+            slow, fast = (_median_seconds(side, parts) for side in (torch, run))
             tried.append(f"{way} is {slow / fast:.2f} times as fast as torch, mean cosine {cosine:.5f}")
             if cosine >= PARITY and slow / fast >= MARGIN:
                 pays = max(FEW, math.ceil(cost / (slow - fast) * len(inputs)))
@@ -263,11 +263,13 @@ class Embedder:
         return self._decided[key]
 
     def _compare(self, source: Source, pipeline: Pipeline, inputs: Sequence[Any]) -> dict[str, Any]:
-        if not source.backbone().multiplies:
+        backbone = source.backbone()
+        if not backbone.multiplies:
             return {"precision": "float32", "cosine": None, "why": "it multiplies no matrices"}
-        batches = list(pipeline.batches(inputs))
-        found = [_joined(self._runner(source, precision)(batches)) for precision in ("float32", "bfloat16")]
-        cosine = min(float(_cosines(found[0][name], found[1][name]).mean()) for name in found[0])
+        parts = _held(pipeline.parts(inputs))
+        exact = _joined(run_backbone(backbone, parts, runtime.device(), "float32"))
+        found = _joined(self._runner(source, "bfloat16")(parts))
+        cosine = min(float(_cosines(exact[name], found[name]).mean()) for name in exact)
         alike = cosine >= PARITY
         why = (
             f"bfloat16 embeddings are {'' if alike else 'not '}as good: mean cosine {cosine:.5f}, {PARITY} is asked for"
@@ -286,34 +288,30 @@ def _openvino() -> str | None:
 
 def _torch(source: Source, precision: str) -> Run:
     backbone = source.backbone()
-    return lambda batches: run_backbone(backbone, batches, runtime.device(), precision)
+    return lambda parts: run_backbone(backbone, parts, runtime.device(), precision)
 
 
 def _converted(source: Source, way: str) -> Run:
-    """Converted once the first batch has come."""
-    made: list[Any] = []
+    from headstart.features.converted import Converted
 
-    def run(batches: Iterable[Batch]) -> Iterator[Rows]:
-        from headstart.features.converted import Converted
-
-        for batch in batches:
-            if not made:
-                made.append(Converted(source, batch[1], whole="behind" not in way))
-            yield from made[0].run([batch])
-
-    return run
+    return Converted(source, whole="behind" not in way).run
 
 
-def _joined(parts: Iterable[Rows]) -> Embeddings:
-    held = [layers for _, layers in parts]
+def _joined(rows: Iterable[Rows]) -> Embeddings:
+    held = [layers for _, layers in rows]
     return {name: np.concatenate([layers[name] for layers in held]) for name in held[0]}
 
 
-def _median_seconds(run: Run, batches: Sequence[Batch]) -> float:
+def _held(parts: Iterable[Part]) -> list[Part]:
+    """The parts with their batches made already."""
+    return [(positions, partial(lambda batch: batch, batch)) for positions, batch in map(made, parts)]
+
+
+def _median_seconds(run: Run, parts: Sequence[Part]) -> float:
     seconds = []
     for _ in range(TURNS):
         begin = time.perf_counter()
-        _joined(run(batches))
+        _joined(run(parts))
         seconds.append(time.perf_counter() - begin)
     return float(np.median(seconds))
 

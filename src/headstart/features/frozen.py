@@ -1,4 +1,4 @@
-"""A backbone made ready to embed, and run over batches, by torch."""
+"""A backbone made ready to embed, and run over the parts of a table, by torch."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from headstart.features.rows import Embeddings
+from headstart.features.spread import Part, made, spread
 from headstart.types import IndexArray
 
 if TYPE_CHECKING:
@@ -15,19 +16,29 @@ __all__ = ["freeze", "run_backbone"]
 
 
 def run_backbone(
-    backbone: Backbone, batches: Iterable[tuple[IndexArray, Any]], device: str, precision: str
+    backbone: Backbone, parts: Iterable[Part], device: str, precision: str
 ) -> Iterator[tuple[IndexArray, Embeddings]]:
-    """Positions and every layer's float32 embeddings, batch by batch, in inference mode."""
+    """Positions and every layer's float32 embeddings, part by part, in inference mode."""
     import torch
 
     from headstart.batches import to_device
 
-    dtype = getattr(torch, precision)
-    with torch.inference_mode():
-        for positions, batch in batches:
-            freeze(backbone, batch, device, precision)
-            layers = backbone.embeddings(to_device(batch, device, backbone.takes or dtype))
-            yield positions, {name: value[: len(positions)].float().cpu().numpy() for name, value in layers.items()}
+    @torch.inference_mode()
+    def compute(positions: IndexArray, batch: Any) -> tuple[IndexArray, Embeddings]:
+        layers = backbone.embeddings(to_device(batch, device, backbone.takes or getattr(torch, precision)))
+        return positions, {name: value[: len(positions)].float().cpu().numpy() for name, value in layers.items()}
+
+    def ready() -> Iterator[Part]:
+        for positions, make in parts:
+            if backbone.frozen_for != (device, precision):
+                with torch.inference_mode():
+                    freeze(backbone, make(), device, precision)
+            yield positions, make
+
+    if device == "cpu" and backbone.reentrant:
+        yield from spread(lambda part: compute(*made(part)), ready())
+    else:
+        yield from (compute(*part) for part in spread(made, ready()))
 
 
 def freeze(backbone: Backbone, batch: Any, device: str, precision: str) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ FUSED: Mapping[type[nn.Module], tuple[str, list[float]]] = {
 }
 """Activation -> what oneDNN calls it, and its numbers."""
 
+
+FEW_ROWS = (1, 8, 20, 36, 50, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 448, 512, 640, 768, 896, 1024)
+"""Numbers of rows that `least_rows` tries."""
 
 Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 
@@ -58,14 +62,14 @@ class FrozenConv(nn.Module):
         weight = conv.weight.detach().float() * scale[:, None, None, None]
         if dtype == torch.bfloat16 and conv.groups == conv.in_channels:
             weight = summed(weight)
-        self.weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
+        self.weight = weight.to(dtype)
         self.bias = bias * scale + shift
         self.activation = activation
         self._same = type(conv).__name__ == "Conv2dSame"
-        self._kernel = conv.kernel_size
-        padding = [0, 0] if self._same else [int(size) for size in conv.padding]
-        self._how = (padding, list(conv.stride), list(conv.dilation), conv.groups)
-        self._packed: Tensor | None = None
+        self._padding = [int(size) for size in conv.padding]
+        self._stride, self._dilation, self._groups = list(conv.stride), list(conv.dilation), conv.groups
+        self._ready: dict[Any, tuple[Tensor, Tensor]] = {}
+        """Weight and bias as they were last laid out, by what they were laid out for."""
         self.portable = False
 
     def forward(self, state: Tensor) -> Tensor:
@@ -73,31 +77,41 @@ class FrozenConv(nn.Module):
         return self._convolved(state.to(self.weight.dtype)).to(self.gives)
 
     def _convolved(self, state: Tensor) -> Tensor:
-        if self._same:
-            state = self._padded(state)
-        if self.portable or not onednn(state.device.type):
-            padding, stride, dilation, groups = self._how
-            weight, bias = (one.to(state.device, state.dtype) for one in (self.weight, self.bias))
-            convolved = nn.functional.conv2d(state, weight, bias, stride, padding, dilation, groups)
-            return self.activation(convolved)  # type: ignore[no-any-return]
-        if self._packed is None:
-            shape = [max(2, state.shape[0]), *state.shape[1:]]
-            self._packed = torch.ops.mkldnn._reorder_convolution_weight(self.weight, *self._how, shape)
-        name, numbers = FUSED[type(self.activation)]
-        return torch.ops.mkldnn._convolution_pointwise(  # type: ignore[no-any-return]
-            state, self._packed, self.bias, *self._how, name, numbers, ""
-        )
+        padding, taps = self._same_padding(state) if self._same else (self._padding, (0, 0))
+        how = (padding, self._stride, self._dilation, self._groups)
+        packed = not self.portable and onednn(state.device.type)
+        key = (packed, taps, state.device)
+        if key not in self._ready:
+            self._ready[key] = self._laid_out(state, taps, how if packed else None)
+        weight, bias = self._ready[key]
+        if packed:
+            name, numbers = FUSED[type(self.activation)]
+            return torch.ops.mkldnn._convolution_pointwise(state, weight, bias, *how, name, numbers, "")  # type: ignore[no-any-return]
+        padding, stride, dilation, groups = how
+        convolved = nn.functional.conv2d(state, weight, bias, stride, padding, dilation, groups)
+        return self.activation(convolved)  # type: ignore[no-any-return]
 
-    def _padded(self, state: Tensor) -> Tensor:
-        """Padded as TensorFlow pads ``SAME``: as evenly as it goes, the odd one at the end."""
-        _, stride, dilation, _ = self._how
-        sides = []
-        for axis in (1, 0):
-            side = state.shape[2 + axis]
-            reach = (-(-side // stride[axis]) - 1) * stride[axis] + (self._kernel[axis] - 1) * dilation[axis] + 1
-            room = max(0, reach - side)
-            sides += [room // 2, room - room // 2]
-        return nn.functional.pad(state, sides) if any(sides) else state
+    def _laid_out(self, state: Tensor, taps: tuple[int, int], packed: tuple[Any, ...] | None) -> tuple[Tensor, Tensor]:
+        """Weight, with so many rows and columns of zeros before its first, and bias; as oneDNN packs it, if it does."""
+        rows, columns = taps
+        wide = nn.functional.pad(self.weight, (columns, 0, rows, 0)).contiguous(memory_format=torch.channels_last)
+        if packed is None:
+            return wide.to(state.device), self.bias.to(state.device, state.dtype)
+        shape = [max(2, state.shape[0]), *state.shape[1:]]
+        return torch.ops.mkldnn._reorder_convolution_weight(wide, *packed, shape), self.bias
+
+    def _same_padding(self, state: Tensor) -> tuple[list[int], tuple[int, int]]:
+        """Padding of each axis as TensorFlow pads ``SAME``, and how many taps the kernel is widened by for it.
+
+        ``SAME`` puts an odd zero at the end only. A kernel with one more tap of zero in front gives the same sums
+        with as many zeros at both ends, and so without a padded copy of the state: at stride 2 in half the time.
+        """
+        padding, taps = [], []
+        for side, kernel, stride in zip(state.shape[2:], self.weight.shape[2:], self._stride, strict=True):
+            room = max(0, (-(-int(side) // stride) - 1) * stride + kernel - int(side))  # a tensor, while traced
+            padding.append(room - room // 2)
+            taps.append(room % 2)
+        return padding, (taps[0], taps[1])
 
 
 class FrozenLinear(nn.Module):
@@ -112,10 +126,41 @@ class FrozenLinear(nn.Module):
         self.weight = linear.weight.detach()
         self.bias = None if linear.bias is None else linear.bias.detach()
         self._packed = torch.ops.mkldnn._reorder_linear_weight(self.weight)
+        self._least = least_rows(*self.weight.shape)
 
     def forward(self, state: Tensor) -> Tensor:
         """``(..., D)`` to ``(..., D')``."""
-        return torch.ops.mkldnn._linear_pointwise(state, self._packed, self.bias, "none", [], "")  # type: ignore[no-any-return]
+        rows = state.numel() // state.shape[-1]
+        if rows >= self._least:
+            return _linear(state, self._packed, self.bias)
+        filled = nn.functional.pad(state.reshape(rows, -1), (0, 0, 0, self._least - rows))
+        return _linear(filled, self._packed, self.bias)[:rows].view(*state.shape[:-1], -1)
+
+
+def _linear(state: Tensor, packed: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(state, packed, bias, "none", [], "")  # type: ignore[no-any-return]
+
+
+@cache
+def least_rows(outputs: int, inputs: int) -> int:
+    """From how many rows on a packed bfloat16 layer gives a row the same bits, however many there are; found by trial.
+
+    oneDNN cuts its sums in other places where rows are few: on CPUs with AMX below some hundred, on others never.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        draw = torch.Generator().manual_seed(0)
+        state, weight = (torch.randn(size, inputs, generator=draw).bfloat16() for size in (FEW_ROWS[-1] + 512, outputs))
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+        whole, least = _linear(state, packed, None), FEW_ROWS[-1]
+        for rows in reversed(FEW_ROWS):
+            if not torch.equal(_linear(state[:rows], packed, None), whole[:rows]):
+                break
+            least = rows
+        return least
+    finally:
+        torch.set_num_threads(threads)
 
 
 def exact(model: nn.Module) -> torch.dtype | None:
@@ -270,7 +315,7 @@ def _plain(module: nn.Module) -> bool:
     """A convolution without further tricks: its own forward is what `FrozenConv` does."""
     return (
         isinstance(module, nn.Conv2d)
-        and type(module).__name__ in ("Conv2d", "Conv2dSame")
+        and (type(module).__name__ == "Conv2d" or (type(module).__name__ == "Conv2dSame" and module.dilation == (1, 1)))
         and module.padding_mode == "zeros"
         and not isinstance(module.padding, str)
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ class OwnPipeline:
         self.fingerprint = f"own {modality} {name}"
         self._image = modality == "image"
         self._preprocess = preprocess
+        self._one_at_a_time = Lock()
 
     def batch(self, inputs: Sequence[Any]) -> Any:
         """The function's batch of these inputs.
@@ -35,13 +38,15 @@ class OwnPipeline:
         Raises:
             DataError: If an image cannot be read.
         """
-        return self._preprocess([open_image(one) for one in inputs] if self._image else list(inputs))
+        opened = [open_image(one) for one in inputs] if self._image else list(inputs)
+        with self._one_at_a_time:
+            return self._preprocess(opened)
 
-    def batches(self, inputs: Sequence[Any]) -> Iterator[tuple[IndexArray, Any]]:
-        """Positions in ``inputs`` and their batch."""
+    def parts(self, inputs: Sequence[Any]) -> Iterator[tuple[IndexArray, Callable[[], Any]]]:
+        """Positions in ``inputs``, and what makes their batch."""
         for start in range(0, len(inputs), BATCH):
             positions = np.arange(start, min(start + BATCH, len(inputs)))
-            yield positions, self.batch(inputs[start : start + BATCH])
+            yield positions, partial(self.batch, inputs[start : start + BATCH])
 
     def feed(self, inputs: Sequence[Any]) -> OwnFeed:
         """The inputs for training, preprocessed when their turn comes and never varied."""

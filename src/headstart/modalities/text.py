@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,26 +75,29 @@ class TextPipeline:
         ]
         return np.array(lost, np.int64)
 
-    def batches(self, inputs: Sequence[Any]) -> Iterator[tuple[IndexArray, dict[str, Tensor | None]]]:
-        """Positions in ``inputs`` and their batch; texts of one token count share a batch."""
-        import torch
-
+    def parts(self, inputs: Sequence[Any]) -> Iterator[tuple[IndexArray, Callable[[], dict[str, Tensor | None]]]]:
+        """Positions in ``inputs``, and what makes their batch; texts of one token count share a batch."""
         for start in range(0, len(inputs), CHUNK):
             tokens = self.tokens(inputs[start : start + CHUNK])
             lengths = np.array([len(ids) for ids in tokens], np.int64)
             order = np.argsort(-lengths, kind="stable")
             for same in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
-                length = int(lengths[same[0]])
-                size = max(1, TOKENS_PER_BATCH // max(1, length))
+                size = max(1, TOKENS_PER_BATCH // max(1, int(lengths[same[0]])))
                 for first in range(0, len(same), size):
                     part = same[first : first + size]
-                    ids = torch.tensor([tokens[i] for i in part], dtype=torch.long).reshape(len(part), length)
-                    copies = -(-FEWEST_TOKENS // max(1, ids.numel()))
-                    yield part + start, {"ids": ids.repeat(copies, 1), "mask": None}
+                    yield part + start, partial(_batch, [tokens[i] for i in part])
 
     def feed(self, inputs: Sequence[Any]) -> TextFeed:
         """The texts for training, tokenized once."""
         return TextFeed(self.tokens(inputs))
+
+
+def _batch(tokens: Sequence[Sequence[int]]) -> dict[str, Tensor | None]:
+    """Texts of equal length."""
+    import torch
+
+    ids = torch.tensor(tokens, dtype=torch.long).reshape(len(tokens), len(tokens[0]))
+    return {"ids": ids.repeat(-(-FEWEST_TOKENS // max(1, ids.numel())), 1), "mask": None}
 
 
 class TextFeed:

@@ -31,13 +31,14 @@ def use(folder: Path) -> None:
     from PIL import Image
 
     from headstart import sources
+    from headstart.features import made
     from headstart.modalities import pipeline_of
 
     source = sources.resolve(str(folder))
     backbone, head = source.backbone(), source.head()
     inputs = ["a b c zebra"] if source.card.modality == "text" else [Image.new("RGB", (40, 30), "red")]
     with torch.inference_mode():
-        for _, batch in pipeline_of(source).batches(inputs):
+        for _, batch in map(made, pipeline_of(source).parts(inputs)):
             assert backbone(batch).shape[1] == source.card.dim
     assert head is None or head.weight.shape[1] == source.card.dim
 

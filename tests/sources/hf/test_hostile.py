@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from headstart import sources
 from headstart.cli import main
 from headstart.errors import BundleRefused
+from headstart.features import made
 
 HOSTILE = Path(__file__).with_name("hostile.py")
 
@@ -154,7 +155,7 @@ def use(name):
 
     source = sources.resolve(str(name))
     source.backbone()
-    list(pipeline_of(source).batches(["a b nowhere"]))
+    list(map(made, pipeline_of(source).parts(["a b nowhere"])))
 
 
 @pytest.mark.parametrize("case", BROKEN)

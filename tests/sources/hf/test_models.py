@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from headstart import sources
+from headstart.features import made
 from headstart.modalities import pipeline_of
 from headstart.sources.hf.weights import PREFIXES
 
@@ -33,7 +34,7 @@ SENTENCES = ["a b c", "d", "query : x y z a b c d e f g", "nowhere k", "a b d"]
 @torch.inference_mode()
 def embedded(source, inputs):
     backbone, found = source.backbone(), np.zeros((len(inputs), source.card.dim), np.float32)
-    for positions, batch in pipeline_of(source).batches(inputs):
+    for positions, batch in map(made, pipeline_of(source).parts(inputs)):
         found[positions] = backbone(batch)[: len(positions)]
     return found
 

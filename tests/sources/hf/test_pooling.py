@@ -13,6 +13,7 @@ import torch
 from headstart import sources
 from headstart._torchvision import make_importable
 from headstart.errors import BundleRefused
+from headstart.features import made
 from headstart.modalities import pipeline_of
 
 SENTENCES = ["a b c", "d", "query : x y z a b c d e f g h i j k l m n", "k k", "a b d"]
@@ -22,7 +23,7 @@ PROMPTS = {"prompts": {"Question": "query : ", "passage": "p "}, "default_prompt
 @torch.inference_mode()
 def embedded(source):
     backbone, found = source.backbone(), np.zeros((len(SENTENCES), source.card.dim), np.float32)
-    for positions, batch in pipeline_of(source).batches(SENTENCES):
+    for positions, batch in map(made, pipeline_of(source).parts(SENTENCES)):
         found[positions] = backbone(batch)[: len(positions)]
     return found
 
