@@ -56,7 +56,7 @@ def main() -> None:
             print(f"{name}, seed {seed}: {json.dumps(row)}", flush=True)
             known = json.loads(RESULTS.read_text("utf-8"))["sets"] if RESULTS.is_file() else {}
             known.setdefault(name, {})[f"seed {seed}"] = row
-            write_json(RESULTS, {"machine": machine(), "versions": versions(), "sets": known})
+            write_json(RESULTS, {"versions": versions(), "sets": known})
 
 
 def measure(options: argparse.Namespace, facts: dict[str, Any], seed: int, place: Path) -> dict[str, Any]:
@@ -97,6 +97,7 @@ def measure(options: argparse.Namespace, facts: dict[str, Any], seed: int, place
         "budget": options.budget,
         "seconds": round(seconds, 1),
         "adapt_seconds": round(found["seconds"]["adapt"], 1),
+        "machine": machine(),
     }
 
 
