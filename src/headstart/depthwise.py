@@ -60,11 +60,11 @@ def _gains(
         and torch.is_autocast_enabled("cpu")
         and groups == inputs.shape[1] == len(weight) > 1
         and bias is None
-        and weight.shape[2:] in ((3, 3), (5, 5))
+        and weight.shape[2:] in (((3, 3), (5, 5)) if weight.requires_grad else ((3, 3), (4, 4), (5, 5), (6, 6)))
         and _pair(stride) in ((1, 1), (2, 2))
-        and _pair(padding) in ((0, 0), (size // 2,) * 2)
+        and _pair(padding) in ((0, 0), ((size - 1) // 2,) * 2)
         and _pair(dilation) == (1, 1)
-        and (size == 5 or _pair(stride)[0] == 2)
+        and (size >= 5 or _pair(stride)[0] == 2)
     )
 
 
@@ -83,7 +83,7 @@ def depthwise(inputs: Tensor, weight: Tensor, stride: int, padding: int) -> Tens
 
     Args:
         inputs: (N, C, H, W) bfloat16.
-        weight: (C, 1, k, k) bfloat16, k 3 or 5.
+        weight: (C, 1, k, k) bfloat16; k 3 or 5 where it has a gradient.
         stride: 1 or 2.
         padding: Zeros at each side, below k.
     """

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -25,6 +25,8 @@ from headstart.batches import part_of, positions_of, to_device
 from headstart.checkpoint import Checkpoint
 from headstart.depthwise import CheapGradients
 from headstart.errors import Diverged, ResourceError
+from headstart.folding import folded
+from headstart.pairs import onednn
 from headstart.recipe import Batch, Feed, Group, Outcome, Recipe
 from headstart.types import IndexArray
 
@@ -32,6 +34,8 @@ __all__ = ["Trainer"]
 
 TIMED = 3
 """Steps that are timed, after one to warm up, to say how long the work will take."""
+EXAMPLES = 8
+"""Rows that tell whether `headstart.folding` changes nothing but the time."""
 CALMER = 0.1
 """What the learning rate is multiplied by after a roll-back."""
 
@@ -98,7 +102,7 @@ class Trainer:
         """Seconds a step, from a few timed ones that change nothing."""
         kept = {name: value.clone() for name, value in self.model.named_buffers()}
         taken = []
-        with _training(self.model, self.recipe), torch.random.fork_rng(devices=()):
+        with self._training(), torch.random.fork_rng(devices=()):
             for step in range(1 + TIMED):
                 begin = time.perf_counter()
                 self._gradients(step)
@@ -127,7 +131,7 @@ class Trainer:
         good = self._state()
         every = max(1, math.ceil(end / self.recipe.looks))
         with (
-            _training(self.model, self.recipe),
+            self._training(),
             torch.random.fork_rng(devices=()),
             _finishing() as stopped,
         ):
@@ -152,6 +156,32 @@ class Trainer:
         self.outcome.seconds = time.perf_counter() - begin
         self.outcome.pace = self.outcome.seconds / max(1, self.step)
         return self.outcome
+
+    @contextmanager
+    def _training(self) -> Iterator[None]:
+        """Training mode, all threads, and numbers too small to matter taken as zero: they cost tens of times more."""
+        runtime.use_threads()
+        _set_mode(self.model, self.recipe)
+        torch.set_flush_denormal(True)
+        try:
+            with CheapGradients(), runtime.kept_memory(), self._folded():
+                yield
+        finally:
+            torch.set_flush_denormal(False)
+            self.model.eval()
+
+    def _folded(self) -> AbstractContextManager[object]:
+        """See `headstart.folding`: on a CPU, where normalisations keep their statistics."""
+        still = any(isinstance(one, nn.BatchNorm2d) and not one.training for one in self.model.modules())
+        return folded(self.model, self._example) if still and onednn(self.device) else nullcontext()
+
+    def _example(self) -> float:
+        """The loss of a few examples, the same each time."""
+        positions = np.arange(min(EXAMPLES, len(self.codes)))
+        inputs = to_device(self.feed.batch(positions, None), self.device, torch.float32)
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(self.seed)
+            return float(self.loss(self.model, Batch(inputs, self.targets[: len(positions)], positions)).detach())
 
     def _agree(self, end: int) -> int:
         """Every process goes on from the state of the first one, to its end."""
@@ -327,20 +357,6 @@ def _set_mode(model: nn.Module, recipe: Recipe) -> None:
         for module in model.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
-
-
-@contextmanager
-def _training(model: nn.Module, recipe: Recipe) -> Iterator[None]:
-    """Training mode, all threads, and numbers too small to matter taken as zero: they cost tens of times as much."""
-    runtime.use_threads()
-    _set_mode(model, recipe)
-    torch.set_flush_denormal(True)
-    try:
-        with CheapGradients(), runtime.kept_memory():
-            yield
-    finally:
-        torch.set_flush_denormal(False)
-        model.eval()
 
 
 @contextmanager

@@ -52,7 +52,8 @@ def freeze(backbone: Backbone, batch: Any, device: str, precision: str) -> None:
     """
     import torch
 
-    from headstart.features.fuse import exact, fuse, onednn, pack
+    from headstart.features.fuse import exact, fuse, pack
+    from headstart.pairs import onednn
 
     if backbone.frozen_for == (device, precision):
         return

@@ -9,30 +9,19 @@ kernels, whose nine taps of 8 bits no longer add up to what they did. Here they 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from headstart.pairs import FUSED, Pair, Passed, affine, onednn, same_padding, widened
+
 __all__ = ["FrozenConv", "FrozenLinear", "exact", "fuse", "pack", "summed"]
-
-FUSED: Mapping[type[nn.Module], tuple[str, list[float]]] = {
-    nn.Identity: ("none", []),
-    nn.ReLU: ("relu", []),
-    nn.ReLU6: ("hardtanh", [0.0, 6.0]),
-    nn.SiLU: ("swish", []),
-    nn.Hardswish: ("hardswish", []),
-}
-"""Activation -> what oneDNN calls it, and its numbers."""
-
 
 FEW_ROWS = (1, 8, 20, 36, 50, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 448, 512, 640, 768, 896, 1024)
 """Numbers of rows that `least_rows` tries."""
-
-Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
 class FrozenConv(nn.Module):
@@ -77,7 +66,9 @@ class FrozenConv(nn.Module):
         return self._convolved(state.to(self.weight.dtype)).to(self.gives)
 
     def _convolved(self, state: Tensor) -> Tensor:
-        padding, taps = self._same_padding(state) if self._same else (self._padding, (0, 0))
+        padding, taps = self._padding, (0, 0)
+        if self._same:
+            padding, taps = same_padding(state.shape, self.weight.shape, self._stride)
         how = (padding, self._stride, self._dilation, self._groups)
         packed = not self.portable and onednn(state.device.type)
         key = (packed, taps, state.device)
@@ -93,25 +84,11 @@ class FrozenConv(nn.Module):
 
     def _laid_out(self, state: Tensor, taps: tuple[int, int], packed: tuple[Any, ...] | None) -> tuple[Tensor, Tensor]:
         """Weight, with so many rows and columns of zeros before its first, and bias; as oneDNN packs it, if it does."""
-        rows, columns = taps
-        wide = nn.functional.pad(self.weight, (columns, 0, rows, 0)).contiguous(memory_format=torch.channels_last)
+        wide = widened(self.weight, taps).contiguous(memory_format=torch.channels_last)
         if packed is None:
             return wide.to(state.device), self.bias.to(state.device, state.dtype)
         shape = [max(2, state.shape[0]), *state.shape[1:]]
         return torch.ops.mkldnn._reorder_convolution_weight(wide, *packed, shape), self.bias
-
-    def _same_padding(self, state: Tensor) -> tuple[list[int], tuple[int, int]]:
-        """Padding of each axis as TensorFlow pads ``SAME``, and how many taps the kernel is widened by for it.
-
-        ``SAME`` puts an odd zero at the end only. A kernel with one more tap of zero in front gives the same sums
-        with as many zeros at both ends, and so without a padded copy of the state: at stride 2 in half the time.
-        """
-        padding, taps = [], []
-        for side, kernel, stride in zip(state.shape[2:], self.weight.shape[2:], self._stride, strict=True):
-            room = max(0, (-(-int(side) // stride) - 1) * stride + kernel - int(side))  # a tensor, while traced
-            padding.append(room - room // 2)
-            taps.append(room % 2)
-        return padding, (taps[0], taps[1])
 
 
 class FrozenLinear(nn.Module):
@@ -167,16 +144,6 @@ def exact(model: nn.Module) -> torch.dtype | None:
     """float32 where the first convolutions of a fused model stay in it; None where they do not."""
     kept = any(isinstance(one, FrozenConv) and one.weight.dtype == torch.float32 for one in model.modules())
     return torch.float32 if kept else None
-
-
-def onednn(device: str) -> bool:
-    """Whether torch holds the fused layers of oneDNN for this device."""
-    return (
-        device == "cpu"
-        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    )
 
 
 def portable(model: nn.Module) -> None:
@@ -237,16 +204,11 @@ def fuse(model: nn.Module, run: Callable[[], Any], dtype: torch.dtype) -> int:
     Returns:
         How many were fused.
     """
-    passed = _Passed(model, run)
+    passed = Passed(model, run)
     pairs = passed.pairs
     kept = _first(pairs, passed)
     for conv, norm in pairs:
-        assert norm.running_mean is not None  # noqa: S101  `_foldable` asked
-        assert norm.running_var is not None  # noqa: S101
-        scale = torch.rsqrt(norm.running_var.float() + norm.eps)
-        shift = -norm.running_mean.float() * scale
-        if norm.affine:
-            scale, shift = scale * norm.weight.detach(), shift * norm.weight.detach() + norm.bias.detach()
+        scale, shift = (one.detach() for one in affine(norm))
         activation = getattr(norm, "act", nn.Identity())
         inside = type(activation) in FUSED
         own = torch.float32 if conv in kept else dtype
@@ -256,7 +218,7 @@ def fuse(model: nn.Module, run: Callable[[], Any], dtype: torch.dtype) -> int:
     return len(pairs)
 
 
-def _first(pairs: list[Pair], passed: _Passed) -> list[nn.Conv2d]:
+def _first(pairs: list[Pair], passed: Passed) -> list[nn.Conv2d]:
     """The first convolution and those that are fed by it alone, up to the first depthwise one.
 
     None, where something with weights of its own comes before.
@@ -271,65 +233,6 @@ def _first(pairs: list[Pair], passed: _Passed) -> list[nn.Conv2d]:
         if conv.groups == conv.in_channels > 1 or type(getattr(norm, "act", None)) not in FUSED:
             break
     return found
-
-
-class _Passed:
-    """What follows what in one pass of an example through a model."""
-
-    def __init__(self, model: nn.Module, run: Callable[[], Any]) -> None:
-        self.order: list[nn.Module] = []
-        """Modules with weights of their own, as they were called."""
-        self.fed: dict[nn.Module, nn.Module] = {}
-        """Convolution -> the normalisation whose output it takes."""
-        self._pairs: list[Pair] = []
-        self._made: dict[int, tuple[nn.Module, Tensor]] = {}
-        hooks = []
-        for module in model.modules():
-            if any(True for _ in module.parameters(recurse=False)):
-                hooks += [module.register_forward_pre_hook(self._takes), module.register_forward_hook(self._gives)]
-        try:
-            run()
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-    def _takes(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        self.order.append(module)
-        maker, _ = self._made.get(id(inputs[0]) if inputs else 0, (None, None))
-        if _foldable(module) and maker is not None and _plain(maker):
-            self._pairs.append((maker, module))  # type: ignore[arg-type]  # `_plain` and `_foldable` asked
-        elif _plain(module) and maker is not None:
-            self.fed[module] = maker
-
-    def _gives(self, module: nn.Module, _inputs: Any, output: Any) -> None:
-        self._made[id(output)] = (module, output)  # the tensor is held, so that its id stays its own
-
-    @property
-    def pairs(self) -> list[Pair]:
-        """Convolutions and the normalisation that takes their output, each called once, in the order of their calls."""
-        calls, makers = Counter(self.order), Counter(conv for conv, _ in self._pairs)
-        return [pair for pair in self._pairs if all(calls[module] == 1 for module in pair) and makers[pair[0]] == 1]
-
-
-def _plain(module: nn.Module) -> bool:
-    """A convolution without further tricks: its own forward is what `FrozenConv` does."""
-    return (
-        isinstance(module, nn.Conv2d)
-        and (type(module).__name__ == "Conv2d" or (type(module).__name__ == "Conv2dSame" and module.dilation == (1, 1)))
-        and module.padding_mode == "zeros"
-        and not isinstance(module.padding, str)
-    )
-
-
-def _foldable(module: nn.Module) -> bool:
-    """A batch normalisation by stored statistics, with nothing but an activation after it."""
-    return (
-        isinstance(module, nn.BatchNorm2d)
-        and type(module).__name__ in ("BatchNorm2d", "BatchNormAct2d")
-        and module.running_mean is not None
-        and module.running_var is not None
-        and isinstance(getattr(module, "drop", nn.Identity()), nn.Identity)
-    )
 
 
 def _put(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
