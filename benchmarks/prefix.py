@@ -14,6 +14,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from torch import nn
 from headstart import adapt, data
 from headstart.backbones.base import TargetModel
 from headstart.data import read
-from headstart.depthwise import CheapGradients
 from headstart.features import Embedder
 from headstart.methods import METHODS, Context
 from headstart.methods.prefix import Prefix, Suffixed
@@ -33,12 +33,14 @@ from headstart.modalities import pipeline_of, suited
 from headstart.runtime import machine, thread_count, versions
 from headstart.sources import resolve
 from headstart.store import cache_folder, write_json
+from headstart.train import cheap_steps
 from headstart.tuning import Tuned
 
 RESULTS = Path(__file__).parent / "results" / "prefix.json"
 SOURCE, SIDE, BATCH, CLASSES = "efficientnet-lite0", 160, 32, 10
 CUTS = {"block 3 on": 4, "block 4 on": 5, "block 5 on": 6, "last block and head": 7, "last convolution and head": 8}
 """What trains -> number of frozen stages before it."""
+Step = tuple[Callable[[], None], Callable[[], AbstractContextManager[object]]]
 CLAIMED = {"block 3 on": 3.2, "block 4 on": 3.7, "block 5 on": 5.6, "last block and head": 45.0}
 """Times cheaper than a full step of plain bfloat16 that were measured before."""
 
@@ -69,17 +71,19 @@ def main() -> None:
 
 def steps(rounds: int) -> dict[str, Any]:
     """Seconds of a step of every kind, and how many times cheaper than full steps it is."""
-    kinds: dict[str, Callable[[], None]] = {"full, plain": step(0, cheap=False), "full": step(0)}
+    kinds: dict[str, Step] = {"full, plain": step(0, cheap=False), "full": step(0)}
     for name, cut in CUTS.items():
         kinds[name] = step(cut)
         kinds[f"{name}, not cached"] = step(cut, cached=False)
     taken: dict[str, list[float]] = {name: [] for name in kinds}
     for turn in range(rounds + 1):
-        for name, one in kinds.items():
-            begin = time.perf_counter()
-            one()
-            if turn:
-                taken[name].append(time.perf_counter() - begin)
+        for name, (one, around) in kinds.items():
+            with around():
+                one()
+                begin = time.perf_counter()
+                one()
+                if turn:
+                    taken[name].append(time.perf_counter() - begin)
     median = {name: float(np.median(values)) for name, values in taken.items()}
     rows = {name: {"seconds": round(median[name], 4)} for name in ("full, plain", "full")}
     for name in CUTS:
@@ -95,8 +99,11 @@ def steps(rounds: int) -> dict[str, Any]:
     return rows
 
 
-def step(cut: int, cached: bool = True, cheap: bool = True) -> Callable[[], None]:
-    """One whole step of AdamW in bfloat16, with the first ``cut`` stages frozen, and their states at hand if cached."""
+def step(cut: int, cached: bool = True, cheap: bool = True) -> Step:
+    """One whole step of AdamW in bfloat16, with the first ``cut`` stages frozen, and their states at hand if cached.
+
+    And what it is made within: if cheap, what `headstart.train` trains within.
+    """
     backbone = resolve(SOURCE).backbone().to(memory_format=torch.channels_last)
     head = nn.Linear(backbone.dim, CLASSES)
     for stage in backbone.stages[:cut]:
@@ -107,17 +114,25 @@ def step(cut: int, cached: bool = True, cheap: bool = True) -> Callable[[], None
     prefix, suffix = backbone.prefix(cut), backbone.suffix(cut)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         kept = prefix(images)
-    optimizer = torch.optim.AdamW([*(p for p in backbone.parameters() if p.requires_grad), *head.parameters()], 1e-5)
+    trained = [*(parameter for parameter in backbone.parameters() if parameter.requires_grad), *head.parameters()]
+    optimizer = torch.optim.AdamW(trained, 1e-5, fused=cheap)
+
+    def loss() -> torch.Tensor:
+        with torch.no_grad() if cut else contextlib.nullcontext():
+            state = kept if cached and cut else prefix(images)
+        return nn.functional.cross_entropy(head(suffix(state).float()), targets)
+
+    def example() -> float:
+        return float(nn.functional.cross_entropy(head(suffix(prefix(images))), targets))
 
     def run() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16), CheapGradients() if cheap else contextlib.nullcontext():
-            with torch.no_grad() if cut else contextlib.nullcontext():
-                state = kept if cached and cut else prefix(images)
-            nn.functional.cross_entropy(head(suffix(state).float()), targets).backward()
+        with torch.autocast("cpu", torch.bfloat16):
+            found = loss()
+        found.backward()
         optimizer.step()
 
-    return run
+    return run, (lambda: cheap_steps(backbone, example)) if cheap else contextlib.nullcontext
 
 
 class NotCached(Prefix):

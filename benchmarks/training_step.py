@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,11 @@ import torch
 from torch import nn
 
 from headstart.backbones.base import TargetModel
-from headstart.depthwise import CheapGradients, kernels
-from headstart.folding import folded
-from headstart.runtime import kept_memory, machine, thread_count, versions
+from headstart.depthwise import kernels
+from headstart.runtime import machine, thread_count, versions
 from headstart.sources import resolve
 from headstart.store import write_json
+from headstart.train import cheap_steps
 
 RESULTS = Path(__file__).parent / "results" / "training_step.json"
 SIDE, BATCH, CLASSES = 160, 32, 10
@@ -122,13 +122,7 @@ def prepared(kind: Kind) -> tuple[Callable[[], None], Callable[[], AbstractConte
     def example() -> float:
         return float(nn.functional.cross_entropy(model(inputs[:8]), targets[:8]))
 
-    @contextlib.contextmanager
-    def ours() -> Iterator[None]:
-        """What `headstart.train` trains within."""
-        with CheapGradients(), kept_memory(), folded(model, example):
-            yield
-
-    return step, ours if kind.cheap else contextlib.nullcontext
+    return step, (lambda: cheap_steps(model, example)) if kind.cheap else contextlib.nullcontext
 
 
 if __name__ == "__main__":
