@@ -7,13 +7,9 @@ seed and the step, so the state of the data loader and of every generator is one
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -26,6 +22,7 @@ from headstart.checkpoint import Checkpoint
 from headstart.depthwise import CheapGradients
 from headstart.errors import Diverged, ResourceError
 from headstart.folding import folded
+from headstart.interrupts import finishing
 from headstart.pairs import onednn
 from headstart.recipe import Batch, Feed, Group, Outcome, Recipe
 from headstart.types import IndexArray
@@ -133,7 +130,7 @@ class Trainer:
         with (
             self._training(),
             torch.random.fork_rng(devices=()),
-            _finishing() as stopped,
+            finishing() as stopped,
         ):
             while self.step < end:
                 if not self._advance(self.step, self.outcome.steps):
@@ -381,36 +378,3 @@ def _swapped(trained: Mapping[str, nn.Parameter], average: Mapping[str, Tensor])
         with torch.no_grad():
             for name, parameter in trained.items():
                 parameter.copy_(kept[name])
-
-
-@contextmanager
-def _finishing() -> Iterator[list[Callable[[], None]]]:
-    """Lets a step end before Ctrl-C or SIGTERM takes effect: yields a list that then holds what to call."""
-    stopped: list[Callable[[], None]] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield stopped
-        return
-    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    previous = {number: handler for number, handler in previous.items() if handler is not signal.SIG_IGN}
-
-    def note(number: int, frame: FrameType | None) -> None:
-        handler = previous[signal.Signals(number)]
-        if stopped:  # the user insists
-            raise KeyboardInterrupt
-        if callable(handler):
-            stopped.append(lambda: handler(number, frame))
-        else:
-            stopped.append(partial(_by_default, number))
-
-    for number in previous:
-        signal.signal(number, note)
-    try:
-        yield stopped
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _by_default(number: int) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)
