@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import torch
 from torch import nn
 
 import headstart
-from headstart import sources
+from headstart import runtime, sources
 from headstart.backbones import module as known
 from headstart.errors import BundleRefused, UsageError
+from headstart.features import run_backbone
 from headstart.types import InputSpec
 
 
@@ -83,6 +86,32 @@ def test_standard_preprocessing_will_do() -> None:
 
     found = headstart.embed(source, [Image.new("RGB", (20, 20), (255, 0, 128))], cache=False)
     np.testing.assert_allclose(found, [[1, -1, 1 / 255]], atol=1e-3)
+
+
+class Keeping(nn.Module):
+    """Gives what a hook kept of its first layer, as libraries of features do; slowly, so that others could step in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Identity(), nn.Linear(3, 1)
+        self.kept: list[torch.Tensor] = []
+        self.first.register_forward_hook(lambda _module, _given, result: self.kept.append(result))
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        self.kept.clear()
+        self.last(self.first(batch))
+        time.sleep(0.002)
+        assert len(self.kept) == 1
+        return self.kept[0]
+
+
+def test_a_module_that_keeps_what_passes_through_it_is_run_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "thread_count", lambda: 4)
+    module = Keeping()
+    backbone = known.ModuleBackbone(module, 3)
+    parts = [(np.array([i]), partial(torch.full, (1, 3), float(i))) for i in range(30)]
+    found = [rows["last"][0, 0] for _, rows in run_backbone(backbone, parts, "cpu", "float32")]
+    assert found == list(range(30))
 
 
 def test_texts() -> None:
