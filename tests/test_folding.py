@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not onednn("cpu"), reason="torch computes nothin
 
 
 class Net(nn.Module):
-    """A stem with SAME padding, a depthwise and a dense convolution, and a branch."""
+    """A stem with SAME padding, a depthwise and a dense convolution, a branch, and one without an activation."""
 
     def __init__(self, activation: type[nn.Module], crossing: bool = False) -> None:
         super().__init__()
@@ -26,7 +26,8 @@ class Net(nn.Module):
         self.stem, self.first = Conv2dSame(3, 8, 3, stride=2, bias=False), BatchNormAct2d(8, act_layer=activation)
         self.depthwise = Conv2dSame(8, 8, 5, stride=2, groups=8, bias=False)
         self.second = BatchNormAct2d(8, act_layer=nn.ReLU6)
-        self.dense, self.third = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
+        self.dense, self.third = nn.Conv2d(8, 8, 1), BatchNormAct2d(8, act_layer=activation)
+        self.last, self.plain = nn.Conv2d(8, 8, 1), nn.BatchNorm2d(8)
         self.head = nn.Linear(8, 3)
         self.crossing = crossing
 
@@ -35,13 +36,13 @@ class Net(nn.Module):
         x = self.second(self.depthwise(x))
         given = self.dense(x)
         y = self.third(given) + (given if self.crossing else x)
-        return self.head(y.mean((2, 3)))
+        return self.head(self.plain(self.last(y)).mean((2, 3)))
 
 
 def net(activation=nn.ReLU6, crossing=False) -> Net:
     torch.manual_seed(0)
     made = Net(activation, crossing)
-    for norm in (made.first, made.second, made.third):
+    for norm in (made.first, made.second, made.third, made.plain):
         for values in (norm.weight, norm.running_var):
             values.data.uniform_(0.5, 2)
         for values in (norm.bias, norm.running_mean):
@@ -74,7 +75,8 @@ def test_loss_and_gradients_are_the_same(activation, frozen):
     model.depthwise.weight.requires_grad_(not frozen)
     expected, right = value(model), gradients(model)
     with folded(model, lambda: value(model)) as count:
-        assert count == 4 + frozen, "two convolutions and their normalisations, and the depthwise one"
+        whole = 4 * (activation in (nn.ReLU6, nn.ReLU))
+        assert count == whole + frozen, "two convolutions and their normalisations, and the depthwise one"
         assert value(model) == pytest.approx(expected, rel=1e-5)
         found = gradients(model)
     assert found.keys() == right.keys()
