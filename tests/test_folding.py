@@ -135,3 +135,18 @@ def test_what_learns_statistics_or_is_hooked_or_trains_without_its_kernel_is_lef
         norm.requires_grad_(False)
     with folded(model, lambda: value(model)) as count:
         assert count == 2, "kernel and normalisation both fixed"
+
+
+def test_where_an_example_takes_too_much_memory_nothing_is_folded():
+    model, calls = net(), []
+
+    def exhausted() -> float:
+        calls.append(1)
+        if len(calls) == 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return value(model)
+
+    with folded(model, exhausted) as count:
+        assert count == 0
+        assert len(calls) == 2
+        assert "forward" not in model.stem.__dict__

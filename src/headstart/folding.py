@@ -9,7 +9,7 @@ did. Parameters, their names and the modules stay as they are: only what is call
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -46,15 +46,20 @@ def folded(model: nn.Module, run: Callable[[], float]) -> Iterator[int]:
         run: Loss of an example, without autocast.
     """
     changed: list[nn.Module] = []
+    alike = False
     copying = [one for one in model.modules() if isinstance(one, nn.ReLU6) and one.inplace]
     try:
-        with torch.no_grad():
+        with (
+            torch.no_grad(),
+            suppress(RuntimeError, MemoryError),
+        ):  # of memory: then steps halve their batches, unfolded
             before: list[float] = []
-            pairs = Passed(model, lambda: before.append(run())).pairs
-            for conv, norm in pairs:
+            for conv, norm in Passed(model, lambda: before.append(run())).pairs:
                 changed += _fold(conv, norm)
-            if not abs(run() - before[0]) <= ALIKE * abs(before[0]):
-                _undo(changed)
+            after = run() if changed else before[0]
+            alike = abs(after - before[0]) <= ALIKE * abs(before[0])
+        if not alike:
+            _undo(changed)
         for one in copying:  # in place, torch copies what it has clamped
             one.inplace = False
         yield len(changed)
