@@ -10,9 +10,6 @@ from torch import nn
 
 from headstart._torchvision import make_importable
 from headstart.folding import folded
-from headstart.pairs import onednn
-
-pytestmark = pytest.mark.skipif(not onednn("cpu"), reason="torch computes nothing by oneDNN here")
 
 
 class Net(nn.Module):

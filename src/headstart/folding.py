@@ -49,10 +49,8 @@ def folded(model: nn.Module, run: Callable[[], float]) -> Iterator[int]:
     alike = False
     copying = [one for one in model.modules() if isinstance(one, nn.ReLU6) and one.inplace]
     try:
-        with (
-            torch.no_grad(),
-            suppress(RuntimeError, MemoryError),
-        ):  # of memory: then steps halve their batches, unfolded
+        # What runs out of memory here is left to the steps, which halve their batches, unfolded.
+        with torch.no_grad(), suppress(RuntimeError, MemoryError):
             before: list[float] = []
             for conv, norm in Passed(model, lambda: before.append(run())).pairs:
                 changed += _fold(conv, norm)
